@@ -1,0 +1,1 @@
+"""The judge. It knows the wire only, imports nothing of Holdfast, and decides from records alone."""
