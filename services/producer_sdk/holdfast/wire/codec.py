@@ -1,46 +1,45 @@
-"""Stored messages: what a producer, a pod or a plain NATS client appends, and how everyone reads it.
-
-Encoding is strict and raises before anything is sent. Decoding is total: any bytes from anyone have exactly one
-meaning, because the log is already written when somebody reads it. What is malformed is read as the nearest plain
-thing and marked, so that it can be counted.
-"""
+"""Stored messages as producers, pods and tools make them. Strict: what is refused is refused before anything is sent."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from holdfast.wire import headers as h
 from holdfast.wire.errors import EventTooLarge
-from holdfast.wire.event import MESSAGE, Event, usable_type, utf8
-from holdfast.wire.limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_HEADER_BYTES, MAX_PAYLOAD_JSON_BYTES
-from holdfast.wire.subjects import run_name
+from holdfast.wire.event import MESSAGE, Event, event_type, utf8
+from holdfast.wire.limits import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    MAX_HEADER_BYTES,
+    MAX_LEASE_SECONDS,
+    MAX_PAYLOAD_DEPTH,
+    MAX_PAYLOAD_JSON_BYTES,
+)
+from holdfast.wire.record import NOTHING, TERMINALS, Kind, Record, decode, payload
+from holdfast.wire.subjects import run_name, token
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class Kind(StrEnum):
-    """What a stored message is. `DATA` is the absence of the header; anything not listed is `UNKNOWN`."""
-
-    DATA = "data"
-    START = "start"
-    TAKEOVER = "takeover"
-    ALIVE = "alive"
-    LOST = "lost"
-    RESET = "reset"
-    END = "end"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    ERASED = "erased"
-    UNKNOWN = "unknown"
-
-
-_KINDS = {kind.value: kind for kind in Kind if kind not in (Kind.DATA, Kind.UNKNOWN)}
-TERMINALS = frozenset({Kind.END, Kind.FAILED, Kind.CANCELLED, Kind.ERASED})
+__all__ = [
+    "NOTHING",
+    "TERMINALS",
+    "Batch",
+    "Draft",
+    "Kind",
+    "Record",
+    "alive",
+    "cancelled",
+    "data",
+    "decode",
+    "end",
+    "erased",
+    "failed",
+    "lost",
+    "reset",
+    "start",
+    "takeover",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +49,6 @@ class Draft:
     kind: Kind
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Record(NamedTuple):
-    """A stored message as read: one sequence of one session's subject. A tuple, because every reader makes millions.
-
-    `first_index` is the run's dense index of the first event. `run` names a run by the sequence of its opening
-    message, `run_name` by the id its caller chose. `previous` is the sequence of the subject's message before this one
-    as the broker says it (0: there was none, None: it did not say). `time_seconds` is the server's time stamp, Unix
-    time, 0.0 if unknown.
-    """
-
-    sequence: int
-    kind: Kind
-    events: tuple[Event, ...] = ()
-    writer: str | None = None
-    first_index: int = 0
-    run: int | None = None
-    run_name: str | None = None
-    lease_seconds: float | None = None
-    payload: Mapping[str, Any] = NOTHING
-    previous: int | None = None
-    time_seconds: float = 0.0
-    marker: bool = False
-    malformed: bool = False
-
-
-# ---------------------------------------------------------------------------------------------------- encoding
 
 
 class Batch:
@@ -121,8 +93,13 @@ class Batch:
 def data(events: Sequence[Event], *, writer: str | None = None, run: int | None = None, index: int = 0) -> Draft:
     """One message of one or several events. `index` is the run's dense index of the first of them.
 
-    Raises `EventTooLarge` for a batch that `Batch.fits` would have refused.
+    Raises:
+        EventTooLarge: a batch that `Batch.fits` would have refused.
+        InvalidEventType: an event made without `event()`, with a name that is not ours to carry.
+        ValueError: no events.
     """
+    if not events:
+        raise ValueError("a message carries at least one event")
     headers: dict[str, str] = {}
     if writer is not None:
         headers[h.WRITER] = writer
@@ -133,10 +110,10 @@ def data(events: Sequence[Event], *, writer: str | None = None, run: int | None 
     if len(events) == 1:
         only = events[0]
         if only.type != MESSAGE:
-            headers[h.TYPE] = only.type
+            headers[h.TYPE] = event_type(only.type)
         return Draft(Kind.DATA, only.data, headers)
     body = b"".join([e.data for e in events])
-    types = list(dict.fromkeys([e.type for e in events]))
+    types = [event_type(t) for t in dict.fromkeys([e.type for e in events])]
     if len(types) == 1:
         if types[0] != MESSAGE:
             headers[h.TYPE] = types[0]
@@ -153,9 +130,7 @@ def data(events: Sequence[Event], *, writer: str | None = None, run: int | None 
 def start(writer: str, *, lease_seconds: float | None = None, name: str | None = None) -> Draft:
     """Open a run; fences every other writer. `name` is a run id of the caller's choice, so that it can be cancelled
     before it starts."""
-    headers = {h.KIND: Kind.START.value, h.WRITER: writer}
-    if lease_seconds is not None:
-        headers[h.LEASE] = f"{lease_seconds:g}"
+    headers = _holder(Kind.START, writer, lease_seconds)
     if name is not None:
         headers[h.RUN] = f"={run_name(name)}"
     return Draft(Kind.START, b"", headers)
@@ -163,17 +138,12 @@ def start(writer: str, *, lease_seconds: float | None = None, name: str | None =
 
 def takeover(writer: str, run: int, *, lease_seconds: float | None = None) -> Draft:
     """Continue an open run as another writer; fences the one before."""
-    headers = {h.KIND: Kind.TAKEOVER.value, h.WRITER: writer, h.RUN: str(run)}
-    if lease_seconds is not None:
-        headers[h.LEASE] = f"{lease_seconds:g}"
-    return Draft(Kind.TAKEOVER, b"", headers)
+    return Draft(Kind.TAKEOVER, b"", {**_holder(Kind.TAKEOVER, writer, lease_seconds), h.RUN: str(run)})
 
 
 def alive(writer: str, run: int, *, lease_seconds: float | None = None) -> Draft:
-    headers = {h.KIND: Kind.ALIVE.value, h.WRITER: writer, h.RUN: str(run)}
-    if lease_seconds is not None:
-        headers[h.LEASE] = f"{lease_seconds:g}"
-    return Draft(Kind.ALIVE, b"", headers)
+    """Renew the lease of a writer that has nothing to say. It repeats the lease, for readers of a trimmed log."""
+    return Draft(Kind.ALIVE, b"", {**_holder(Kind.ALIVE, writer, lease_seconds), h.RUN: str(run)})
 
 
 def reset(writer: str, run: int, *, index: int = 0) -> Draft:
@@ -216,6 +186,16 @@ def erased() -> Draft:
     return Draft(Kind.ERASED, b"", {h.KIND: Kind.ERASED.value})
 
 
+def _holder(kind: Kind, writer: str, lease_seconds: float | None) -> dict[str, str]:
+    """Headers of a record that makes its writer the holder, or keeps it so."""
+    headers = {h.KIND: kind.value, h.WRITER: token("writer id", writer)}
+    if lease_seconds is not None:
+        if not 0.001 <= lease_seconds <= MAX_LEASE_SECONDS:
+            raise ValueError(f"a lease is 0.001 to {MAX_LEASE_SECONDS:g} seconds, not {lease_seconds!r}")
+        headers[h.LEASE] = f"{lease_seconds:.3f}".rstrip("0").rstrip(".")
+    return headers
+
+
 def _by(kind: Kind, writer: str | None, run: int | None, index: int) -> dict[str, str]:
     headers = {h.KIND: kind.value}
     if writer is not None:
@@ -227,105 +207,9 @@ def _by(kind: Kind, writer: str | None, run: int | None, index: int) -> dict[str
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    body = utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    body = utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    if payload(body) is NOTHING and len(body) <= MAX_PAYLOAD_JSON_BYTES:
+        raise ValueError(f"a payload is JSON of at most {MAX_PAYLOAD_DEPTH} levels with finite numbers")
     if len(body) > MAX_PAYLOAD_JSON_BYTES:
         raise EventTooLarge(len(body), MAX_PAYLOAD_JSON_BYTES)
     return body
-
-
-# ---------------------------------------------------------------------------------------------------- decoding
-
-
-def decode(
-    sequence: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    previous: int | None = None,
-    time_seconds: float = 0.0,
-) -> Record:
-    """Read a stored message. Never raises."""
-    if h.MARKER_REASON in headers:
-        return Record(sequence, Kind.UNKNOWN, previous=previous, time_seconds=time_seconds, marker=True)
-    writer = headers.get(h.WRITER)
-    raw_run = headers.get(h.RUN)
-    run = h.number(raw_run)
-    kind_name = headers.get(h.KIND)
-    if kind_name is None:
-        events, malformed = _events(headers, body)
-        return Record(
-            sequence,
-            Kind.DATA,
-            events,
-            writer,
-            h.number(headers.get(h.INDEX)) or 0,
-            run,
-            previous=previous,
-            time_seconds=time_seconds,
-            malformed=malformed,
-        )
-    return Record(
-        sequence,
-        _KINDS.get(kind_name, Kind.UNKNOWN),
-        (),
-        writer,
-        h.number(headers.get(h.INDEX)) or 0,
-        run,
-        raw_run[1:] if raw_run is not None and raw_run.startswith("=") else None,
-        _lease(headers.get(h.LEASE)),
-        _payload(body),
-        previous,
-        time_seconds,
-    )
-
-
-def _events(headers: Mapping[str, str], body: bytes) -> tuple[tuple[Event, ...], bool]:
-    named = headers.get(h.TYPE, MESSAGE)
-    malformed = not usable_type(named)
-    if malformed:
-        named = MESSAGE
-    lengths = headers.get(h.LENGTHS)
-    if lengths is None:
-        return (Event(body, named),), malformed
-    events = _split(lengths, named, body)
-    return ((Event(body, named),), True) if events is None else (events, malformed)
-
-
-def _split(lengths: str, named: str, body: bytes) -> tuple[Event, ...] | None:
-    """The coalesced events, or None where the lengths and the body do not belong together."""
-    head, semicolon, tail = lengths.partition(";")
-    types = head.split(",") if semicolon else [named]
-    items = (tail if semicolon else head).split(",")
-    if len(items) > MAX_BATCH_EVENTS or not all(map(usable_type, types)):
-        return None
-    events, at = [], 0
-    for item in items:
-        digits, colon, place = item.partition(":")
-        size, which = h.number(digits), h.number(place) if colon else 0
-        if size is None or which is None or which >= len(types):
-            return None
-        events.append(Event(body[at : at + size], types[which]))
-        at += size
-    return tuple(events) if at == len(body) else None
-
-
-def _lease(value: str | None) -> float | None:
-    try:
-        lease = float(value) if value is not None else 0.0
-    except ValueError:
-        return None
-    return lease if 0.0 < lease <= 86_400.0 else None
-
-
-def _payload(body: bytes) -> Mapping[str, Any]:
-    if not body or len(body) > MAX_PAYLOAD_JSON_BYTES:
-        return NOTHING
-    try:
-        value = json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return NOTHING
-    return value if isinstance(value, dict) else NOTHING
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)

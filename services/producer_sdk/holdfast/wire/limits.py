@@ -22,6 +22,10 @@ MAX_HEADER_BYTES: Final = 8 * 1024
 MAX_PAYLOAD_JSON_BYTES: Final = 16 * 1024
 """JSON body of a control message (result of an end, text of a failure)."""
 
+MAX_PAYLOAD_DEPTH: Final = 32
+"""Levels of that JSON, so that no reader's recursion limit decides what a record means."""
+
+MAX_LEASE_SECONDS: Final = 86_400.0
 MAX_REMEMBERED_CANCELS: Final = 16
 """Runs cancelled before their start that a reader remembers, newest first."""
 

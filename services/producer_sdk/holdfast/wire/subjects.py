@@ -41,8 +41,18 @@ def tenant_id(value: str) -> TenantId:
 
 def run_name(value: str) -> str:
     """Check a run id chosen by the caller. Raises `InvalidId`."""
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidId("run id", value)
+    return token("run id", value)
+
+
+def is_token(value: str) -> bool:
+    """Whether a text may be a token of a subject and an id: 1 to 128 characters of `A-Z a-z 0-9 _ -`."""
+    return _ID.fullmatch(value) is not None
+
+
+def token(what: str, value: str) -> str:
+    """Check an id; `what` names it in the error. Raises `InvalidId`."""
+    if not isinstance(value, str) or not is_token(value):
+        raise InvalidId(what, value)
     return value
 
 
@@ -102,6 +112,11 @@ class Namespace:
     def writer_hint(self, writer: str) -> str:
         """Where an SDK process sends its heartbeat hints, on core NATS. Never evidence."""
         return f"{self.prefix}c.w.{writer}"
+
+    def writer_nudge(self, writer: str) -> str:
+        """Where a process is told, on core NATS, to look at its sessions' logs at once: after a cancel or a takeover. The
+        body is the session's stored subject. Never evidence: whoever is nudged asks the log."""
+        return f"{self.prefix}c.n.{writer.partition('-')[0]}"
 
     def stream_name(self, partition: int, incarnation: str) -> str:
         stem = "HOLDFAST" if self.prefix == DEFAULT_PREFIX else f"HOLDFAST-{self.prefix}"
