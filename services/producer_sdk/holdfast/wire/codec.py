@@ -1,4 +1,4 @@
-"""Stored messages as producers, pods and tools make them. Strict: what is refused is refused before anything is sent."""
+"""Messages as producers, pods and tools make them. Strict: what is refused is refused before anything is sent."""
 
 from __future__ import annotations
 

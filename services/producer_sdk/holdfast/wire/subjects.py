@@ -114,8 +114,10 @@ class Namespace:
         return f"{self.prefix}c.w.{writer}"
 
     def writer_nudge(self, writer: str) -> str:
-        """Where a process is told, on core NATS, to look at its sessions' logs at once: after a cancel or a takeover. The
-        body is the session's stored subject. Never evidence: whoever is nudged asks the log."""
+        """Where a process is told, on core NATS, to look at its sessions' logs at once: after a cancel or a takeover.
+
+        The body is the session's stored subject. Never evidence: whoever is nudged asks the log.
+        """
         return f"{self.prefix}c.n.{writer.partition('-')[0]}"
 
     def stream_name(self, partition: int, incarnation: str) -> str:
