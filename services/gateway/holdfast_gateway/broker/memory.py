@@ -1,0 +1,342 @@
+"""The in-memory source: the same port without a broker, for tests and for embedding. Gone with the process.
+
+One log for all sessions, like one stream: sequences are shared, a session sees its own. Bounded in bytes and, if
+wanted, in age; the oldest records go first. `faults` makes it misbehave the ways a real broker does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from holdfast.wire import Record, SessionKey, decode
+from holdfast.wire.codec import Draft
+from holdfast.wire.subjects import incarnation_at
+from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
+from holdfast_gateway.broker.tasks import Tasks
+from holdfast_gateway.ports import (
+    Appended,
+    AppendResult,
+    Feed,
+    FeedSink,
+    Located,
+    Page,
+    Refused,
+    SourceUnavailable,
+    Unsettled,
+)
+
+DEFAULT_MAX_BYTES = 256 * 1024 * 1024
+_OVERHEAD_BYTES = 256
+
+
+class _Stored(NamedTuple):
+    key: SessionKey
+    record: Record  # `previous` as a live message has it
+    expected: int | None
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong. All are off; tests turn them on at any time."""
+
+    drop_live: Callable[[Record], bool] | None = None
+    """Whether this record never reaches live feeds. The tail check finds it later."""
+    double_live: Callable[[Record], bool] | None = None
+    """Whether this record is delivered twice."""
+    stale_by: int = 0
+    """How many of the log's newest records a replica does not have yet, in the next `stale_reads` reads."""
+    stale_reads: int = 0
+    outage: bool = False
+    """Nothing answers. Live delivery stops; what is appended is unsettled and not stored."""
+    lose_acks: bool = False
+    """Appends are stored and reported as unsettled."""
+    reads: int = field(default=0)
+    """Counts page reads, so that tests see how much healing cost."""
+
+
+class MemorySource:
+    """A `SessionSource` without a broker.
+
+    Args:
+        max_bytes: bound of the whole log; the oldest records go first.
+        max_age_seconds: records older than this go, None for never. Judged at each append and read.
+        sweep_seconds: how long a record lost on the way to the feeds stays unnoticed.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_age_seconds: float | None = None,
+        sweep_seconds: float = 0.05,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.faults = Faults()
+        self._max_bytes = max_bytes
+        self._max_age_seconds = max_age_seconds
+        self._sweep_seconds = sweep_seconds
+        self._clock = clock
+        self._incarnation = incarnation_at(clock())
+        self._log: deque[_Stored] = deque()
+        self._sessions: dict[SessionKey, deque[_Stored]] = {}
+        self._size_bytes = 0
+        self._last = 0
+        self._feeds: dict[SessionKey, set[FeedDriver]] = {}
+        self._listening: dict[SessionKey, set[FeedDriver]] = {}
+        self._heard: dict[str, float] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._tasks = Tasks("memory source")
+        self._closed = False
+
+    # ------------------------------------------------------------------------------------------ the port
+
+    async def start(self) -> None:
+        """Nothing to do: here so that adapters can be swapped."""
+
+    async def incarnation(self, key: SessionKey) -> str:
+        await self._answer()
+        return self._incarnation
+
+    def open_feed(self, key: SessionKey, sink: FeedSink, *, after: int = 0) -> Feed:
+        entry = _MemoryInput(self, key)
+        feeds = self._feeds.setdefault(key, set())
+
+        def forget() -> None:
+            feeds.discard(feed)
+            if not feeds and self._feeds.get(key) is feeds:
+                del self._feeds[key]
+
+        feed = FeedDriver(sink, entry, self._tasks.spawn, after=after, on_close=forget)
+        entry.driver = feed
+        feeds.add(feed)
+        return feed
+
+    async def read(self, key: SessionKey, start: int, limit: int = PAGE_RECORDS) -> Page:
+        await self._answer()
+        faults = self.faults
+        faults.reads += 1
+        limit_sequence = self._last
+        if faults.stale_reads > 0:
+            faults.stale_reads -= 1
+            limit_sequence -= faults.stale_by
+        records: list[Record] = []
+        pending = 0
+        before: int | None = None
+        for stored in self._of(key):
+            sequence = stored.record.sequence
+            if sequence < start or sequence > limit_sequence:
+                continue
+            if len(records) == limit:
+                pending += 1
+                continue
+            records.append(stored.record._replace(previous=before if stored.expected is None else stored.expected))
+            before = sequence
+        return Page(tuple(records), pending)
+
+    async def locate(self, key: SessionKey, incarnation: str, sequence: int) -> Located:
+        await self._answer()
+        if incarnation != self._incarnation:
+            return Located.FOREIGN
+        if sequence > self._last:
+            return Located.FUTURE
+        self._expire()
+        if sequence == 0:
+            return Located.PRESENT
+        mine = self._of(key)
+        at = bisect_left(mine, sequence, key=lambda s: s.record.sequence)
+        if at < len(mine) and mine[at].record.sequence == sequence:
+            return Located.PRESENT
+        if any(stored.record.sequence == sequence for stored in self._log):
+            return Located.FOREIGN
+        return Located.CLEAN if at < len(mine) and mine[at].expected == sequence else Located.TRIMMED
+
+    async def tail(self, key: SessionKey) -> Record | None:
+        await self._answer()
+        mine = self._of(key)
+        if not mine:
+            return None
+        return mine[-1].record._replace(previous=mine[-1].expected)
+
+    async def append(self, key: SessionKey, draft: Draft, expected: int | None) -> AppendResult:
+        try:
+            await self._answer()
+        except SourceUnavailable as down:
+            return Unsettled(str(down))
+        mine = self._of(key)
+        actual = mine[-1].record.sequence if mine else 0
+        if expected is not None and expected != actual:
+            return Refused(actual)
+        self._last += 1
+        record = decode(self._last, draft.headers, draft.body, previous=actual, time_seconds=self._clock())
+        size = len(draft.body) + _OVERHEAD_BYTES + sum(len(k) + len(v) for k, v in draft.headers.items())
+        stored = _Stored(key, record, expected, size)
+        self._log.append(stored)
+        self._sessions.setdefault(key, deque()).append(stored)
+        self._size_bytes += size
+        while self._size_bytes > self._max_bytes and len(self._log) > 1:
+            self._drop_oldest()
+        self._republish(stored)
+        return Unsettled("the acknowledgement was lost") if self.faults.lose_acks else Appended(record.sequence)
+
+    async def probe(self, key: SessionKey) -> bool:
+        try:
+            await self._answer()
+        except SourceUnavailable:
+            return False
+        return True
+
+    def silent_seconds(self, writer: str) -> float | None:
+        heard = self._heard.get(writer.partition("-")[0])
+        return None if heard is None else self._clock() - heard
+
+    @property
+    def ready(self) -> bool:
+        return not self.faults.outage and not self._closed
+
+    async def close(self) -> None:
+        self._closed = True
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for feeds in list(self._feeds.values()):
+            for feed in list(feeds):
+                feed.close()
+        await self._tasks.close()
+
+    # ------------------------------------------------------------------------------------------ for tests
+
+    def hint(self, token: str) -> None:
+        """A heartbeat of the SDK process with this token."""
+        self._heard[token] = self._clock()
+
+    def trim(self, key: SessionKey, upto: int) -> None:
+        """Lose this session's records up to and including `upto`, as a purge or the limits do."""
+        gone = {s.record.sequence for s in self._of(key) if s.record.sequence <= upto}
+        kept = [s for s in self._log if s.record.sequence not in gone]
+        self._log = deque(kept)
+        self._size_bytes = sum(s.size_bytes for s in kept)
+        mine = deque(s for s in self._of(key) if s.record.sequence not in gone)
+        if mine:
+            self._sessions[key] = mine
+        else:
+            self._sessions.pop(key, None)
+
+    def reconnect(self) -> None:
+        """Every feed has lost its connection and has it back."""
+        for feeds in list(self._feeds.values()):
+            for feed in list(feeds):
+                feed.on_trouble(recheck=True)
+
+    def replace(self) -> None:
+        """The log is another one now, empty, with another incarnation."""
+        self._incarnation = incarnation_at(self._clock() + 1) + "r"
+        self._log.clear()
+        self._sessions.clear()
+        self._size_bytes = self._last = 0
+        for feeds in list(self._feeds.values()):
+            for feed in list(feeds):
+                feed.on_gone("the stream was replaced by another incarnation")
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.faults.outage or self._closed:
+            raise SourceUnavailable("the in-memory broker is switched off")
+
+    def _of(self, key: SessionKey) -> deque[_Stored]:
+        self._expire()
+        return self._sessions.get(key) or deque()
+
+    def _expire(self) -> None:
+        if self._max_age_seconds is not None:
+            oldest = self._clock() - self._max_age_seconds
+            while self._log and self._log[0].record.time_seconds < oldest:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        stored = self._log.popleft()
+        self._size_bytes -= stored.size_bytes
+        mine = self._sessions[stored.key]
+        mine.popleft()
+        if not mine:
+            del self._sessions[stored.key]
+
+    def _republish(self, stored: _Stored) -> None:
+        faults, record = self.faults, stored.record
+        if faults.drop_live is not None and faults.drop_live(record):
+            self._later(self._sweep_seconds, self._sweep, stored.key)
+            return
+        loop = asyncio.get_running_loop()
+        times = 2 if faults.double_live is not None and faults.double_live(record) else 1
+        for _ in range(times):
+            loop.call_soon(self._deliver, stored)
+
+    def _deliver(self, stored: _Stored) -> None:
+        if self.faults.outage:
+            return
+        for feed in list(self._listening.get(stored.key, ())):
+            feed.on_live(stored.record, stored.size_bytes)
+
+    def _sweep(self, key: SessionKey) -> None:
+        mine = self._of(key)
+        if mine and not self.faults.outage:
+            for feed in list(self._feeds.get(key, ())):
+                feed.on_newest(mine[-1].record.sequence)
+
+    def _later(self, seconds: float, call: Callable[[SessionKey], None], key: SessionKey) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            call(key)
+
+        timer = asyncio.get_running_loop().call_later(seconds, run)
+        self._timers.add(timer)
+
+    def listen(self, key: SessionKey, feed: FeedDriver) -> None:
+        self._listening.setdefault(key, set()).add(feed)
+
+    def unlisten(self, key: SessionKey, feed: FeedDriver | None) -> None:
+        listening = self._listening.get(key)
+        if listening is not None and feed is not None:
+            listening.discard(feed)
+            if not listening:
+                del self._listening[key]
+
+    async def beyond(self, key: SessionKey, last: int) -> tuple[bool, Record | None]:
+        await self._answer()
+        mine = self._of(key)
+        present = any(s.record.sequence == last for s in mine)
+        above = next((s for s in mine if s.record.sequence > last), None)
+        return present, None if above is None else above.record._replace(previous=above.expected)
+
+
+class _MemoryInput:
+    """A feed's side of the log."""
+
+    def __init__(self, source: MemorySource, key: SessionKey) -> None:
+        self._source = source
+        self._key = key
+        self.driver: FeedDriver | None = None
+
+    async def subscribe(self) -> None:
+        if not self._source.ready:
+            await asyncio.sleep(0)
+            raise SourceUnavailable("the in-memory broker is switched off")
+        assert self.driver is not None
+        self._source.listen(self._key, self.driver)
+
+    async def page(self, start: int) -> Page:
+        return await self._source.read(self._key, start)
+
+    async def beyond(self, last: int) -> tuple[bool, Record | None]:
+        return await self._source.beyond(self._key, last)
+
+    def unsubscribe(self) -> None:
+        self._source.unlisten(self._key, self.driver)
