@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit clean
+.PHONY: help setup run test lint unit test-fault bench-faults clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ lint: $(STAMP) ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+test-fault: $(STAMP) ## two minutes of kills, cuts and stalls on a real cluster (HOLDFAST_FAULT_SEED repeats one)
+	$(BIN)/python -m pytest -q -s tests/fault
+
+bench-faults: $(STAMP) ## 20 runs of each fault (RUNS=n for another count); writes docs/reliability.md
+	$(BIN)/python -m bench.faults --runs $(or $(RUNS),20) --page docs/reliability.md
 
 clean: ## remove what setup and runs made
 	rm -rf $(VENV) .holdfast .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -10,11 +10,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.faults.checker.records import Evidence, Expected, Place, load
+from bench.faults.checker.records import Evidence, Expected, Place, Produced, load
 from bench.faults.checker.stalls import Stalls, measure
 from bench.faults.checker.walk import Walk
 
-KINDS = ("lost", "doubled", "reordered", "invented", "unended", "after_end", "split", "gap", "late", "empty")
+ASKED = ("lost", "doubled", "reordered", "invented", "unended")
+KINDS = (*ASKED, "after_end", "split", "gap", "late", "unfenced", "empty")
+FENCED = "SessionFenced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,25 @@ def _judge_session(evidence: Evidence, session: str, walks: list[Walk], verdict:
             told = produced.ended.get(run)
             if told is not None and told != terminal.type:
                 walk.report("invented", f"run {run} ended with {terminal.type} {terminal.id}, its writer stored {told}")
+    _judge_refusals(evidence, produced, verdict)
     for expected in evidence.expected:
         if expected.session == session:
             for walk in walks:
                 _judge_expected(walk, expected)
     _judge_agreement(session, walks, verdict)
+
+
+def _judge_refusals(evidence: Evidence, produced: Produced, verdict: Verdict) -> None:
+    """A writer that woke up in a closed run is told so; any other writer is never refused."""
+    runs = {place[0] for place in produced.sent.values()}
+    for run in sorted(runs):
+        demanded, error = (produced.session, run) in evidence.fenced, produced.refused.get(run)
+        if demanded and error != FENCED:
+            detail = f"the woken writer of run {run} was told {error or 'nothing'}"
+            verdict.findings.append(Finding("unfenced", produced.session, "-", detail))
+        elif error and not demanded:
+            detail = f"the healthy writer of run {run} was refused: {error}"
+            verdict.findings.append(Finding("unended", produced.session, "-", detail))
 
 
 def _judge_owed(walk: Walk, owed: set[Place]) -> None:

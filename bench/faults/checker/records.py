@@ -23,6 +23,7 @@ class Produced:
         sent_at: When, in monotonic seconds.
         acked_at: Place to the time at which the producer knew it stored.
         ended: Run to the terminal event that the producer knows stored.
+        refused: Run to the name of the error that ended its writer.
     """
 
     session: str
@@ -30,6 +31,7 @@ class Produced:
     sent_at: dict[Place, float] = field(default_factory=dict)
     acked_at: dict[Place, float] = field(default_factory=dict)
     ended: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,21 @@ class Viewed:
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything of one run of the harness; ``untimed`` sessions had a producer that was itself stopped or killed."""
+    """Everything of one run of the harness.
+
+    Attributes:
+        produced: By session.
+        viewed: By viewer.
+        expected: Terminals that the fault demands.
+        untimed: Sessions whose producer was itself stopped or killed.
+        fenced: Runs whose writer woke up after somebody else had closed them, and must have been told so.
+    """
 
     produced: dict[str, Produced] = field(default_factory=dict)
     viewed: dict[str, Viewed] = field(default_factory=dict)
     expected: list[Expected] = field(default_factory=list)
     untimed: set[str] = field(default_factory=set)
+    fenced: set[tuple[str, int]] = field(default_factory=set)
 
 
 def load(directory: Path) -> Evidence:
@@ -91,6 +102,9 @@ def load(directory: Path) -> Evidence:
         for record in _lines(path):
             if record["kind"] == "untimed":
                 evidence.untimed.add(str(record["session"]))
+                continue
+            if record["kind"] == "fenced":
+                evidence.fenced.add((str(record["session"]), _int(record["run"])))
                 continue
             names = ("session", "run", "type", "reason", "after", "within_seconds")
             evidence.expected.append(Expected(**{name: record[name] for name in names}))  # type: ignore[arg-type]
@@ -122,6 +136,8 @@ def read_producer(evidence: Evidence, records: Iterable[Record]) -> None:
                 produced.acked_at[run, part, index] = at
         elif record["kind"] == "ended":
             produced.ended[run] = str(record["type"])
+        elif record["kind"] == "refused":
+            produced.refused[run] = str(record["error"])
 
 
 def read_viewers(evidence: Evidence, records: Iterable[Record]) -> None:

@@ -271,6 +271,25 @@ def test_a_terminal_later_than_its_bound_is_late() -> None:
         assert verdict.counts == (only(kind) if kind else dict.fromkeys(KINDS, 0))
 
 
+def refused(error: str) -> Row:
+    return {"kind": "refused", "at": 200.0, "session": SESSION, "run": 1, "part": 0, "error": error}
+
+
+def test_a_woken_writer_that_is_not_told_is_unfenced_and_a_healthy_one_may_not_be_refused() -> None:
+    def told(*rows: Row, fenced: bool) -> dict[str, int]:
+        evidence = Evidence()
+        read_producer(evidence, [*produced(ended=None), *rows])
+        read_viewers(evidence, viewed())
+        if fenced:
+            evidence.fenced.add((SESSION, 1))
+        return judge(evidence).counts
+
+    assert told(refused("SessionFenced"), fenced=True) == dict.fromkeys(KINDS, 0)
+    assert told(fenced=True) == only("unfenced")
+    assert told(refused("Uncertain"), fenced=True) == only("unfenced")
+    assert told(refused("SessionFenced"), fenced=False) == only("unended")
+
+
 def test_stalls_are_measured_from_what_was_already_written() -> None:
     quiet = viewed("quiet")
     for row in quiet[LAST_EVENT : END + 1]:  # written at 100.5, received at 103.5, three seconds after it was due

@@ -1,0 +1,108 @@
+"""`docs/reliability.md`, written from results and from nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.faults.checker.judge import ASKED, KINDS
+from bench.faults.schedule import FAULTS
+from bench.faults.world import CLOSED_WITHIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS
+
+TARGET_SECONDS = {"leader-kill": 10.0, "planned-change": 1.0, "gateway-kill": 3.0}
+
+HEAD = """# Reliability, counted
+
+Made by `make bench-faults` from its own results; do not edit. Each run starts producers on the real SDK and viewers
+that speak raw HTTP under the rules of `EventSource`, does one thing to a three-node NATS cluster, to one of two
+gateways, to their link, to viewers or to producers, and lets a checker that imports nothing of Holdfast compare
+what producers knew stored with what each viewer recorded.
+
+"""
+
+LEGEND = f"""
+What the columns say
+
+- **viewers, events, deliveries**: summed over the runs; events are those that a producer knew stored (acked).
+- **lost**: an event that was acked, or that another viewer of the session saw, and that a viewer did not get.
+- **doubled**, **reordered**, **invented**: an event twice; out of order by producer or by id; never written there, or
+  an end that is not the one its writer stored.
+- **unended**: a viewer without the terminal event or without the 204 that stops it; a healthy writer refused.
+- **other**: data after an end, different ids for one event at different viewers, a gap told where nothing was
+  trimmed, a failure told too late, a woken writer that was not told, an empty run.
+- **stall**: for each steady viewer the longest time without a new event while a written one was outstanding, end to
+  end from the producer's `write`: so it holds the broker's election as well. p50 is over the viewers, longest over
+  all. Viewers that stop reading, and sessions whose producer was itself stopped or killed, are not timed. The lease
+  was {LEASE_SECONDS} s and the gateways' grace {GRACE_SECONDS} s; a dead producer's viewers are told within
+  {CLOSED_WITHIN_SECONDS} s.
+"""
+
+WHAT = {
+    "leader-kill": "SIGKILL of the node that leads a stream; started again 3 to 6 s later",
+    "planned-change": "four step-downs of stream leaders, then one node drained with lame duck and started again",
+    "gateway-kill": "SIGKILL of a gateway under its viewers, sometimes of both in turn; started again",
+    "link-cut": "all links of a gateway to NATS reset, frozen or black-holed for 0.2 to 7 s, then healed",
+    "bad-viewers": "12 KB events; a viewer process that stops reading, one killed, one that hangs up all the time",
+    "dead-producer": "a producer killed, one stopped until judged lost, one stopped and taken over; both woken",
+}
+
+
+def render(results: dict[str, Any]) -> str:
+    """The whole page."""
+    rows = [_row(fault, [o for o in results["outcomes"] if o["fault"] == fault]) for fault in FAULTS]
+    columns = [
+        "fault",
+        "runs",
+        "viewers",
+        "events",
+        "deliveries",
+        *ASKED,
+        "other",
+        "p50 stall",
+        "longest stall",
+        "target",
+    ]
+    table = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|", *rows]
+    what = [f"- **{fault}**: {text}." for fault, text in WHAT.items()]
+    facts = [f"- {name}: {value}" for name, value in results["machine"].items()]
+    seeds = sorted({str(outcome["seed"]) for outcome in results["outcomes"]})
+    parts = [
+        HEAD + "\n".join(table),
+        LEGEND,
+        "The faults\n",
+        "\n".join(what),
+        f"\nSeed {', '.join(seeds)}: `python -m bench.faults --seed {seeds[-1]}` does the same things again.\n",
+        "The machine\n",
+        "\n".join(facts),
+    ]
+    wrong = [outcome for outcome in results["outcomes"] if any(outcome["counts"].values())]
+    if wrong:
+        parts.append("\nRuns in which something was wrong\n")
+        for outcome in wrong:
+            counts = ", ".join(f"{kind} {count}" for kind, count in outcome["counts"].items() if count)
+            parts.append(f"- {outcome['fault']} run {outcome['run']}: {counts} ({'; '.join(outcome['done'])})")
+    return "\n".join(parts) + "\n"
+
+
+def _row(fault: str, outcomes: list[dict[str, Any]]) -> str:
+    def total(name: str) -> int:
+        return sum(outcome[name] for outcome in outcomes)
+
+    def count(kind: str) -> int:
+        return sum(outcome["counts"][kind] for outcome in outcomes)
+
+    stalls = [stall for outcome in outcomes for stall in outcome["stalls_seconds"]]
+    target = TARGET_SECONDS.get(fault)
+    cells = [fault, len(outcomes), total("viewers"), total("events"), total("deliveries")]
+    cells += [count(kind) for kind in ASKED]
+    cells.append(sum(count(kind) for kind in KINDS if kind not in ASKED))
+    cells += [f"{median(stalls):.2f} s", f"{max(stalls):.2f} s"] if stalls else ["-", "-"]
+    cells.append(f"< {target:.0f} s" if target else "-")
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def write(results: Path, page: Path) -> None:
+    """Render a results file into a page."""
+    page.write_text(render(json.loads(results.read_text())))

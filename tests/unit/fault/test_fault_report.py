@@ -1,0 +1,47 @@
+"""The page says what the results say: a fault's row, its sums, and every run that was not good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.faults.checker.judge import KINDS
+from bench.faults.report import render
+from bench.faults.schedule import FAULTS
+
+
+def outcome(fault: str, run: int, stalls: list[float], **counts: int) -> dict[str, Any]:
+    return {
+        "fault": fault,
+        "run": run,
+        "seed": 5,
+        "viewers": 10,
+        "events": 100,
+        "deliveries": 1000,
+        "counts": {**dict.fromkeys(KINDS, 0), **counts},
+        "stalls_seconds": stalls,
+        "done": ["1.0s killed n1"],
+    }
+
+
+def page(*outcomes: dict[str, Any]) -> str:
+    return render({"machine": {"CPU": "abacus", "cores": "2"}, "outcomes": list(outcomes)})
+
+
+def test_sums_median_and_longest() -> None:
+    text = page(outcome("gateway-kill", 0, [0.5, 1.0]), outcome("gateway-kill", 1, [2.5]))
+    assert "| gateway-kill | 2 | 20 | 200 | 2000 | 0 | 0 | 0 | 0 | 0 | 0 | 1.00 s | 2.50 s | < 3 s |" in text
+    assert "something was wrong" not in text
+    assert "- CPU: abacus" in text
+
+
+def test_every_fault_has_a_row_even_when_it_was_not_run() -> None:
+    text = page(outcome("link-cut", 0, [0.5]))
+    for fault in FAULTS:
+        assert f"\n| {fault} | " in text
+    assert "| leader-kill | 0 | 0 |" in text
+
+
+def test_a_run_with_a_finding_is_in_its_column_and_named() -> None:
+    text = page(outcome("link-cut", 3, [0.5], lost=2, split=1, late=4))
+    assert "| link-cut | 1 | 10 | 100 | 1000 | 2 | 0 | 0 | 0 | 0 | 5 |" in text
+    assert "- link-cut run 3: lost 2, split 1, late 4 (1.0s killed n1)" in text
