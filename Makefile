@@ -38,5 +38,20 @@ test-fault: $(STAMP) ## two minutes of kills, cuts and stalls on a real cluster 
 bench-faults: $(STAMP) ## 20 runs of each fault (RUNS=n for another count); writes docs/reliability.md
 	$(BIN)/python -m bench.faults --runs $(or $(RUNS),20) --page docs/reliability.md
 
+ADAPTERS := $(VENV)/adapters
+$(ADAPTERS)/.installed: $(STAMP) tests/adapters/constraints.txt tests/adapters/node/package.json
+	@command -v npm >/dev/null || { echo "the adapters' tests read UI streams with the AI SDK itself: install node and npm"; exit 1; }
+	@test -x $(ADAPTERS)/bin/python || $(PYTHON) -m venv $(ADAPTERS)
+	@$(ADAPTERS)/bin/python -m pip install -q --disable-pip-version-check -c tests/adapters/constraints.txt -e '.[adapters]'
+	@cd tests/adapters/node && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
+
+test-adapters: $(ADAPTERS)/.installed ## adapters on streams of the real model libraries and the AI SDK (needs node)
+	$(ADAPTERS)/bin/python -m pytest -q tests/adapters
+
+test-redis: $(STAMP) ## the in-app streamer on a real redis-server (must be installed)
+	@command -v redis-server >/dev/null || { echo "redis-server is not installed (on Debian: apt-get install redis-server)"; exit 1; }
+	$(BIN)/python -m pytest -q tests/redis
+
 clean: ## remove what setup and runs made
 	rm -rf $(VENV) .holdfast .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
