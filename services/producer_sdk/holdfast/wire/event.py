@@ -62,6 +62,7 @@ def event(value: Any, type: str = MESSAGE, *, limit_bytes: int = MAX_EVENT_BYTES
         EventTooLarge: more than `limit_bytes` bytes.
         InvalidEventType: the name is malformed or reserved.
         TypeError: the value has no JSON form.
+        ValueError: it holds a number that JSON has not (NaN, infinity).
     """
     if isinstance(value, str):
         data = utf8(value)
@@ -70,7 +71,7 @@ def event(value: Any, type: str = MESSAGE, *, limit_bytes: int = MAX_EVENT_BYTES
     elif isinstance(value, (bytearray, memoryview)):
         data = bytes(value)
     else:
-        data = utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        data = utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
     if len(data) > limit_bytes:
         raise EventTooLarge(len(data), limit_bytes)
     return Event(data, type if type == MESSAGE else event_type(type))
