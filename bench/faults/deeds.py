@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from bench.faults.cluster import Node
 from bench.faults.journal import Journal
 from bench.faults.schedule import Schedule, Step
-from bench.faults.world import CLOSED_WITHIN_SECONDS, World
+from bench.faults.world import CLOSED_WITHIN_SECONDS, LEASE_SECONDS, World
 
 if TYPE_CHECKING:
     from bench.faults.run import Cast
 
 LAME_DUCK_SECONDS = 45.0
 SUPERSEDED_WITHIN_SECONDS = 5.0
+# The rule says L + 1; one more for two cores that carry everything.
+TOLD_WITHIN_SECONDS = LEASE_SECONDS + 2.0
 
 
 class Deeds:
@@ -37,6 +39,11 @@ class Deeds:
         self._down: Node | None = None
         self._stopped_at: dict[int, float] = {}
         self._start = time.monotonic()
+
+    def begin(self) -> float:
+        """Set the zero of the notes' times to now and return it, in monotonic seconds."""
+        self._start = time.monotonic()
+        return self._start
 
     def _note(self, what: str) -> None:
         self.done.append(f"{time.monotonic() - self._start:.1f}s {what}")
@@ -126,12 +133,9 @@ class Deeds:
         now = time.monotonic()
         for session in sessions:
             self._journal.write(kind="untimed", session=session)
-            self._journal.write(
-                kind="expected",
-                session=session,
-                run=1,
-                type="session.failed",
-                reason=reason,
-                after=now,
-                within_seconds=within_seconds,
-            )
+            demands = [("session.failed", reason, within_seconds)]
+            if reason == "producer_lost":
+                demands.append(("session.producer", "lost", TOLD_WITHIN_SECONDS))
+            for type_, why, within in demands:
+                told = {"type": type_, "reason": why, "after": now, "within_seconds": within}
+                self._journal.write(kind="expected", session=session, run=1, **told)

@@ -35,7 +35,7 @@ What the columns say
 - **stall**: for each steady viewer the longest time without a new event while a written one was outstanding, end to
   end from the producer's `write`: so it holds the broker's election as well. p50 is over the viewers, longest over
   all. Viewers that stop reading, and sessions whose producer was itself stopped or killed, are not timed. The lease
-  was {LEASE_SECONDS} s and the gateways' grace {GRACE_SECONDS} s; a dead producer's viewers are told within
+  was {LEASE_SECONDS} s and the gateways' grace {GRACE_SECONDS} s: the end of a dead producer is due within
   {CLOSED_WITHIN_SECONDS} s.
 """
 
@@ -44,7 +44,7 @@ WHAT = {
     "planned-change": "four step-downs of stream leaders, then one node drained with lame duck and started again",
     "gateway-kill": "SIGKILL of a gateway under its viewers, sometimes of both in turn; started again",
     "link-cut": "all links of a gateway to NATS reset, frozen or black-holed for 0.2 to 7 s, then healed",
-    "bad-viewers": "12 KB events; a viewer process that stops reading, one killed, one that hangs up all the time",
+    "bad-viewers": "24 KB events at 60/s; viewers that stop reading, that are killed, that keep hanging up",
     "dead-producer": "a producer killed, one stopped until judged lost, one stopped and taken over; both woken",
 }
 

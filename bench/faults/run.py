@@ -190,7 +190,7 @@ async def _load(cast: Cast, plan: Schedule) -> None:
 
 
 async def _carry_out(deeds: Deeds, steps: tuple[Step, ...]) -> None:
-    start = time.monotonic()
+    start = deeds.begin()
     for step in steps:
         await asyncio.sleep(max(0.0, start + step.at_seconds - time.monotonic()))
         await deeds.do(step)

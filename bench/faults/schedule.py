@@ -112,12 +112,13 @@ def bad_viewers(rng: Random, streams: int) -> Schedule:
     steps = [
         Step(stop, "stop viewers", 1),
         Step(kill, "kill viewers", 2),
-        Step(stop + rng.uniform(2.5, 4.5), "continue viewers", 1),
+        Step(stop + rng.uniform(3.0, 5.0), "continue viewers", 1),
     ]
     return Schedule(
         "bad-viewers",
         tuple(sorted(steps, key=lambda step: step.at_seconds)),
-        writers=(Writers(2, 25.0, 12_000), Writers(2, 25.0, 24)),
+        # More in the time of a stop than a gateway's ring or any socket buffer holds.
+        writers=(Writers(2, 60.0, 24_000), Writers(2, 25.0, 24)),
         watchers=(
             Watchers(),
             Watchers("rude", receive_buffer_bytes=4096),

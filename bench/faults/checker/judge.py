@@ -144,6 +144,9 @@ def _judge_end(walk: Walk, last_run: int) -> None:
 
 
 def _judge_expected(walk: Walk, expected: Expected) -> None:
+    if expected.type == "session.producer":
+        _judge_told(walk, expected)
+        return
     terminal = walk.terminals.get(expected.run)
     if terminal is None:
         return  # unended, or a vanished viewer that is owed no end
@@ -152,6 +155,17 @@ def _judge_expected(walk: Walk, expected: Expected) -> None:
     elif walk.viewed.role == "steady" and terminal.at - expected.after > expected.within_seconds:
         seconds = terminal.at - expected.after
         walk.report("late", f"{terminal.type} after {seconds:.1f} s, bound {expected.within_seconds:.1f} s")
+
+
+def _judge_told(walk: Walk, expected: Expected) -> None:
+    """Told of the producer's state in time; whoever attached later is told as long after that."""
+    if walk.viewed.role != "steady":
+        return
+    due = max(expected.after, walk.viewed.since) + expected.within_seconds
+    told = [at for at, state in walk.producer_states if state == expected.reason]
+    if not told or min(told) > due:
+        when = f"{min(told) - due:.1f} s late" if told else "never"
+        walk.report("late", f"told that the producer is {expected.reason}: {when}")
 
 
 def _judge_agreement(session: str, walks: list[Walk], verdict: Verdict) -> None:

@@ -36,7 +36,10 @@ class Produced:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A terminal that the fault demands for a run, not later than a time. Written by the harness, not by a producer."""
+    """What the fault demands that viewers see of a run, not later than a time. Written by the harness.
+
+    A terminal with its reason, or ``session.producer`` with its state as the reason.
+    """
 
     session: str
     run: int

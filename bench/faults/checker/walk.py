@@ -46,6 +46,7 @@ class Walk:
         received_at: Place to its first receipt.
         terminals: Run to its terminal.
         starts: Run to the id of its ``session.start``.
+        producer_states: When it was told which state of the producer.
         run: The number of the run that stands, from 1; 0 before the first.
         open: Whether that run has no terminal yet.
     """
@@ -57,6 +58,7 @@ class Walk:
     received_at: dict[Place, float] = field(default_factory=dict)
     terminals: dict[int, Terminal] = field(default_factory=dict)
     starts: dict[int, str] = field(default_factory=dict)
+    producer_states: list[tuple[float, str]] = field(default_factory=list)
     run: int = 0
     open: bool = False
     _dispatched: set[str] = field(default_factory=set)
@@ -98,6 +100,8 @@ class Walk:
             self.starts[self.run] = frame.id or ""
         elif frame.type in TERMINALS:
             self._terminal(frame)
+        elif frame.type == "session.producer":
+            self.producer_states.append((frame.at, _told(frame.data, "state")))
         elif frame.type == "session.gap":
             self.report("gap", f"a gap is told where nothing was trimmed: {frame.data[:120]}")
         elif frame.type.startswith("session."):
@@ -111,7 +115,7 @@ class Walk:
             self.report("after_end", f"{frame.type} {frame.id} where no run is open")
             return
         self.open = False
-        self.terminals[self.run] = Terminal(frame.type, _reason(frame.data), frame.id or "", frame.at)
+        self.terminals[self.run] = Terminal(frame.type, _told(frame.data, "reason"), frame.id or "", frame.at)
 
     def _data(self, frame: Frame) -> None:
         place = self.produced.sent.get(frame.data)
@@ -133,9 +137,9 @@ class Walk:
             self.report("after_end", f"{place} {frame.id} after the end of run {place[0]}")
 
 
-def _reason(data: str) -> str:
+def _told(data: str, name: str) -> str:
     try:
         told = json.loads(data)
     except ValueError:
         return ""
-    return str(told.get("reason", "")) if isinstance(told, dict) else ""
+    return str(told.get(name, "")) if isinstance(told, dict) else ""

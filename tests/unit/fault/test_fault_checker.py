@@ -271,6 +271,17 @@ def test_a_terminal_later_than_its_bound_is_late() -> None:
         assert verdict.counts == (only(kind) if kind else dict.fromkeys(KINDS, 0))
 
 
+def test_a_lost_producer_that_viewers_are_not_told_of_in_time_is_late() -> None:
+    told = Expected(SESSION, 1, "session.producer", "lost", 100.1, 1.0)
+    hint = {**frame(100.3, "session.producer", None, '{"state":"lost"}'), "viewer": "v"}
+    late = [*viewed()[:FINISHED], {**hint, "at": 102.0}]
+    other = [*viewed()[:THIRD_EVENT], {**hint, "data": '{"state":"back"}'}, *viewed()[THIRD_EVENT:]]
+    assert verdict_on([*viewed()[:THIRD_EVENT], hint, *viewed()[THIRD_EVENT:]], expected=told).findings == []
+    for rows in (viewed(), other, [*late, *viewed()[FINISHED:]]):
+        assert verdict_on(rows, expected=told).counts == only("late")
+    assert verdict_on(viewed("r", role="rude"), expected=told).findings == []
+
+
 def refused(error: str) -> Row:
     return {"kind": "refused", "at": 200.0, "session": SESSION, "run": 1, "part": 0, "error": error}
 
