@@ -2,7 +2,7 @@
 
 from holdfast.wire.codec import Batch, Draft, Kind, Record, decode
 from holdfast.wire.cursor import Cursor
-from holdfast.wire.errors import ContractError, EventTooLarge, InvalidCursor, InvalidEventType, InvalidId
+from holdfast.wire.errors import ContractError, EventTooLarge, HoldfastError, InvalidCursor, InvalidEventType, InvalidId
 from holdfast.wire.event import Event, event, text_of
 from holdfast.wire.run import NEW, Control, Output, Phase, RunState, fences, fold, step
 from holdfast.wire.subjects import Namespace, SessionId, SessionKey, StreamName, TenantId
@@ -16,6 +16,7 @@ __all__ = [
     "Draft",
     "Event",
     "EventTooLarge",
+    "HoldfastError",
     "InvalidCursor",
     "InvalidEventType",
     "InvalidId",

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 
-class ContractError(ValueError):
+
+class HoldfastError(Exception):
+    """The root of everything the packages raise on purpose. Anything else that comes out is a bug.
+
+    Attributes:
+        anchor: The error's heading in docs/errors.md.
+        retryable: Whether the same call may succeed later without anybody mending anything.
+    """
+
+    anchor: ClassVar[str] = "holdfasterror"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def docs(self) -> str:
+        """Where the catalogue explains this error."""
+        return f"docs/errors.md#{self.anchor}"
+
+
+class ContractError(HoldfastError, ValueError):
     """Input that the wire contract does not allow. Nothing has been sent when it is raised."""
 
-    retryable = False
+    anchor = "contracterror"
 
 
 class InvalidId(ContractError):
     """A session, tenant or run id outside `[A-Za-z0-9_-]{1,128}`."""
+
+    anchor = "invalidid"
 
     def __init__(self, what: str, value: object) -> None:
         self.what = what
@@ -21,6 +42,8 @@ class InvalidId(ContractError):
 
 class InvalidCursor(ContractError):
     """A cursor that no gateway ever issued: not `<incarnation>-<sequence>[.<item>]`."""
+
+    anchor = "invalidcursor"
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -33,6 +56,8 @@ class InvalidCursor(ContractError):
 class InvalidEventType(ContractError):
     """An SSE event name that is not ours to carry."""
 
+    anchor = "invalideventtype"
+
     def __init__(self, value: object) -> None:
         self.value = value
         super().__init__(
@@ -43,6 +68,8 @@ class InvalidEventType(ContractError):
 
 class EventTooLarge(ContractError):
     """One event over the size limit. Split it, or store it elsewhere and send a reference."""
+
+    anchor = "eventtoolarge"
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         self.size_bytes = size_bytes
