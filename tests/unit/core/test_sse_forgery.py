@@ -96,6 +96,7 @@ def check(log: list[tuple[Mapping[str, str], bytes]]) -> None:
             else:
                 assert output.event in (CONTROLS if output.counted else WITHOUT_ID)
                 told.append((output.event, dict(output.data), place))
+    b"".join(stream).decode()  # strict clients (aiohttp, httpx) refuse a stream that is not UTF-8
     seen = interpret(b"".join(stream))
     assert (seen.pending, seen.retry_ms, seen.comments, seen.last_event_id) == (False, None, 0, place)
     ours = [json.loads(m.data) if m.type.startswith("session.") else m.data for m in seen.messages]
