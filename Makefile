@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-fault bench-faults clean
+.PHONY: help setup run test lint unit test-fault bench-faults clean bench bench-full
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ test-adapters: $(ADAPTERS)/.installed ## adapters on streams of the real model l
 test-redis: $(STAMP) ## the in-app streamer on a real redis-server (must be installed)
 	@command -v redis-server >/dev/null || { echo "redis-server is not installed (on Debian: apt-get install redis-server)"; exit 1; }
 	$(BIN)/python -m pytest -q tests/redis
+
+bench: $(STAMP) ## within 10 minutes: cells a, c, e, g against Nchan and FastAPI + sse-starlette; writes bench/results
+	$(BIN)/python -m bench short
+
+bench-full: $(STAMP) ## every cell against every peer (needs redis-server, node, go)
+	$(BIN)/python -m bench long
 
 clean: ## remove what setup and runs made
 	rm -rf $(VENV) .holdfast .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

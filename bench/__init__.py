@@ -1,0 +1,1 @@
+"""The benchmark: one load client, every system in the same run, figures with the machine they come from."""

@@ -1,0 +1,1 @@
+"""The applications that run inside peers which are libraries, not servers."""

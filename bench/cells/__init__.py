@@ -1,0 +1,1 @@
+"""The cells: what is measured, each a function from a system and a placement to rows."""

