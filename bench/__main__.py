@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench.loadclient import ROOT, build
+from bench.loadclient import ROOT, compiled
 from bench.peers import registry
 from bench.report import markdown
 from bench.results import Results
@@ -44,7 +44,7 @@ def main() -> int:
         return 0
     with contextlib.suppress(PermissionError):
         os.nice(arguments.priority)  # other work on the machine is not what is measured
-    build()
+    compiled()
     short = arguments.form == "short"
     systems = registry.SHORT if short else registry.LONG
     if arguments.systems:

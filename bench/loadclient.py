@@ -64,13 +64,13 @@ class Seen:
         return cls(latency=latency, waves_us=waves, **counts)
 
 
-def build() -> Path:
-    """Compile the load client unless the binary is newer than its source.
+def compiled(name: str = "sseload") -> Path:
+    """Compile a program of ``load/`` unless the binary is newer than its source.
 
     Raises:
         BenchError: there is no C compiler, or it failed.
     """
-    source, binary = ROOT / "load" / "sseload.c", BUILD / "sseload"
+    source, binary = ROOT / "load" / f"{name}.c", BUILD / name
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
         run(["cc", "-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", str(binary), str(source)])
@@ -87,7 +87,7 @@ class LoadClient:
     @classmethod
     def start(cls, target: Target, cores: frozenset[int], mode: str, **options: int) -> LoadClient:
         """Start it in ``mode``; ``options`` are its flags, without the dashes."""
-        argv = [str(build()), "--port", str(target.port), "--path", target.path, "--mode", mode]
+        argv = [str(compiled()), "--port", str(target.port), "--path", target.path, "--mode", mode]
         if target.headers:
             argv += ["--header", "\r\n".join(target.headers)]
         if target.paths is not None:

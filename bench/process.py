@@ -174,6 +174,23 @@ def wait_for_port(port: int, child: Child, timeout_seconds: float = 20.0) -> Non
     raise BenchError(f"{child.name} does not listen on its port after {timeout_seconds:.0f} s{child._tail()}")
 
 
+def wait_until_listening(port: int, child: Child, timeout_seconds: float = 5.0) -> None:
+    """Wait until somebody listens on ``port``, without connecting: for servers that count their connections.
+
+    Raises:
+        BenchError: the child ended first, or the time is up.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    wanted = f":{port:04X} 00000000:0000 0A"
+    while time.monotonic() < deadline:
+        if wanted in Path("/proc/net/tcp").read_text():
+            return
+        if not child.alive():
+            raise BenchError(f"{child.name} ended before it listened{child._tail()}")
+        time.sleep(0.02)
+    raise BenchError(f"{child.name} does not listen on its port after {timeout_seconds:.0f} s")
+
+
 def run(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run a command to its end and return its standard output.
 

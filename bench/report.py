@@ -9,6 +9,7 @@ from bench.results import Results, Row, ratio
 OURS = "holdfast"
 
 TITLES = {
+    "floor": "The floor: one write per event and viewer, nothing else",
     "a": "a: one session, 50 events/s of 256 B",
     "b": "b: one session, 1,000 viewers, rising rate",
     "c": "c: 1,000 sessions, one viewer each",

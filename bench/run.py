@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench import machine
-from bench.cells import fan_out, memory, producer, replay
+from bench.cells import fan_out, floor, memory, producer, replay
 from bench.peers.base import System
 from bench.placement import Placement, placements
 from bench.process import BenchError
@@ -98,6 +98,9 @@ def execute(choice: Choice) -> Results:
         except BenchError as reason:
             results.absent[f"{system.name}/all"] = str(reason)
             _progress(f"  left out: {reason}")
+    bare = floor.floor(placements()["together"])
+    results.rows.append(bare)
+    _progress(_line(bare))
     for letter in choice.cells:
         for _ in range(choice.repeat):
             for system in usable:
