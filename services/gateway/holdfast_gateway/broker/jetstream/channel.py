@@ -1,0 +1,118 @@
+"""One session on this pod: one live subscription, however many feeds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from holdfast.wire import Record, SessionKey
+from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
+from holdfast_gateway.broker.jetstream import decode
+from holdfast_gateway.ports import Page
+
+if TYPE_CHECKING:
+    from holdfast_gateway.broker.jetstream.source import JetStreamSource
+
+
+class Channel:
+    """Shared by the feeds of one session. `active` and `swept` belong to the tail sweeper."""
+
+    __slots__ = (
+        "active",
+        "feeds",
+        "key",
+        "live_subject",
+        "partition",
+        "source",
+        "stored_subject",
+        "subscription",
+        "swept",
+    )
+
+    def __init__(self, source: JetStreamSource, key: SessionKey, partition: int) -> None:
+        self.source = source
+        self.key = key
+        self.partition = partition
+        self.stored_subject = source.namespace.stored(key)
+        self.live_subject = source.namespace.live(key)
+        self.feeds: list[FeedDriver] = []
+        self.subscription: object | None = None
+        self.active = True
+        self.swept = False
+
+    @property
+    def last(self) -> int:
+        """Up to where all feeds have delivered."""
+        return min([feed.order.last for feed in self.feeds], default=0)
+
+    @property
+    def flowing(self) -> bool:
+        return all(feed.order.flowing for feed in self.feeds)
+
+    def on_live(self, subject: bytes, block: bytes | None, body: bytes) -> None:
+        record = decode.live(block, body)
+        if record is None:
+            return
+        self.active = True
+        feeds = self.feeds
+        if len(feeds) == 1:
+            feeds[0].on_live(record, len(body))
+        else:
+            for feed in list(feeds):
+                feed.on_live(record, len(body))
+
+    def on_newest(self, sequence: int) -> None:
+        for feed in list(self.feeds):
+            feed.on_newest(sequence)
+
+    def on_trouble(self, *, recheck: bool) -> None:
+        self.active = True
+        self.swept = False
+        for feed in list(self.feeds):
+            feed.on_trouble(recheck=recheck)
+
+    def on_gone(self, reason: str) -> None:
+        for feed in list(self.feeds):
+            feed.on_gone(reason)
+
+
+class ChannelInput:
+    """What one feed asks for, answered for its session's channel."""
+
+    __slots__ = ("channel", "driver")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.driver: FeedDriver | None = None
+
+    async def subscribe(self) -> None:
+        channel = self.channel
+        link = channel.source.live_link
+        if channel.subscription is None:
+            channel.subscription = link.subscribe(channel.live_subject, channel.on_live)
+        await link.flush()
+
+    async def page(self, start: int) -> Page:
+        return await self.channel.source.read(self.channel.key, start, PAGE_RECORDS)
+
+    async def beyond(self, last: int) -> tuple[bool, Record | None]:
+        return await self.channel.source.beyond(self.channel.key, last)
+
+    def unsubscribe(self) -> None:
+        """The channel goes with its last feed, see `JetStreamSource`."""
+
+
+class Partition:
+    """What is kept per stream: its channels by stored subject, how many may read at once, how far it was swept."""
+
+    __slots__ = ("channels", "highest", "reading", "swept_to")
+
+    def __init__(self, reads_at_once: int) -> None:
+        self.channels: dict[str, Channel] = {}
+        self.reading = asyncio.Semaphore(reads_at_once)
+        self.swept_to: int | None = None
+        self.highest = 0
+
+    def on_trouble(self, *, recheck: bool) -> None:
+        for channel in list(self.channels.values()):
+            channel.on_trouble(recheck=recheck)

@@ -1,0 +1,124 @@
+"""Reads of a stream: batched Direct Get (any replica, ADR-31) and message reads by the leader."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.wire import Record
+from holdfast.wire import headers as h
+from holdfast_gateway.broker.jetstream import decode
+from holdfast_gateway.broker.jetstream.link import Link
+from holdfast_gateway.broker.jetstream.streams import MESSAGE_NOT_FOUND, Api, ApiError, ask
+from holdfast_gateway.ports import Page, SourceUnavailable
+
+MAX_PAGE_BYTES = 2 * 1024 * 1024
+READ_SECONDS = 2.0
+
+Answer = tuple[Mapping[str, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A complete answer. `up_to` is the answering replica's last sequence, None where it does not say."""
+
+    messages: tuple[Answer, ...]
+    pending: int
+    up_to: int | None
+    last: int | None
+
+
+class Reader:
+    """Reads of the streams over one connection (not the live one: the server may read inline in its loop)."""
+
+    def __init__(self, link: Link, api: Api) -> None:
+        self._link = link
+        self._api = api
+
+    async def page(self, stream: str, subject: str, start: int, limit: int) -> Page:
+        """Consecutive records of one subject from `start`, inclusive. Raises `SourceUnavailable`."""
+        batch = await self.batch(
+            stream, {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": MAX_PAGE_BYTES}
+        )
+        records: list[Record] = []
+        before = 0
+        for headers, body in batch.messages:
+            record = decode.stored(headers, body, before or None)
+            # Answers are chained, so that one lost on a route is noticed: there is no flow control in a batch.
+            if record is None or h.number(headers.get(h.LAST_SEQUENCE)) != before:
+                raise SourceUnavailable(f"an answer of {stream} came incomplete")
+            records.append(record)
+            before = record.sequence
+        if batch.messages and batch.last != before:
+            raise SourceUnavailable(f"an answer of {stream} came incomplete")
+        return Page(tuple(records), batch.pending)
+
+    async def newest(self, stream: str, subjects: Sequence[str], above: int) -> tuple[dict[str, int], int | None]:
+        """Of these subjects (at most 1,024) those with messages above a sequence, with their last one; and the
+        answering replica's last sequence."""
+        batch = await self.batch(stream, {"multi_last": list(subjects), "seq": above + 1})
+        newest: dict[str, int] = {}
+        for headers, _ in batch.messages:
+            subject, sequence = headers.get(h.SUBJECT), h.number(headers.get(h.SEQUENCE))
+            if subject is not None and sequence is not None:
+                newest[subject] = sequence
+        return newest, batch.up_to
+
+    async def batch(self, stream: str, request: Mapping[str, Any]) -> Batch:
+        """A batched Direct Get, all of it or `SourceUnavailable`."""
+        messages: list[Answer] = []
+        done: asyncio.Future[tuple[int, Mapping[str, str]]] = asyncio.get_running_loop().create_future()
+
+        def take(block: bytes | None, body: bytes) -> None:
+            status, headers = h.parse_block(block)
+            if status == 0:
+                messages.append((headers, body))
+            elif not done.done():
+                done.set_result((status, headers))
+
+        subject = f"{self._api.direct_get}.{stream}"
+        async with self._link.replies(take) as inbox:
+            self._link.publish(subject, json.dumps(request).encode(), reply=inbox)
+            status, headers = await self._link.within(done, READ_SECONDS, subject)
+        if status == 204:
+            pending = h.number(headers.get(h.NUM_PENDING)) or 0
+            last, up_to = headers.get(h.LAST_SEQUENCE), headers.get(h.UP_TO_SEQUENCE)
+            return Batch(tuple(messages), pending, h.number(up_to), h.number(last))
+        if status == 404:
+            return Batch((), 0, None, None)
+        raise SourceUnavailable(f"{subject} answered with status {status}")
+
+    # ------------------------------------------------------------------------------------------ the leader
+
+    async def leader(self, stream: str, request: Mapping[str, Any]) -> tuple[str, Record] | None:
+        """One message as the leader has it: subject and record; None if it has none. Raises `SourceUnavailable`."""
+        try:
+            answer = await ask(self._link, f"{self._api.message_get}.{stream}", request, READ_SECONDS)
+        except ApiError as refused:
+            if refused.code == MESSAGE_NOT_FOUND:
+                return None
+            raise SourceUnavailable(str(refused)) from None
+        message = decode.leader_message(answer.get("message") or {})
+        if message is None:
+            raise SourceUnavailable("the leader answered without a message")
+        return message
+
+    async def beyond(self, stream: str, subject: str, last: int) -> tuple[bool, Record | None]:
+        """Whether `last` is still a message of this subject, and the first one above it, as the leader has it."""
+        present = False
+        if last:
+            at = await self.leader(stream, {"seq": last})
+            present = at is not None and at[0] == subject
+        above = await self.leader(stream, {"seq": last + 1, "next_by_subj": subject})
+        return present, None if above is None else above[1]
+
+    async def last_sequence(self, stream: str) -> int:
+        """The stream's last sequence as its leader has it. Raises `SourceUnavailable`."""
+        try:
+            info = await ask(self._link, f"{self._api.stream_info}.{stream}", {}, READ_SECONDS)
+            return int(info["state"]["last_seq"])
+        except (ApiError, KeyError, TypeError, ValueError) as failure:
+            raise SourceUnavailable(f"no state of stream {stream}: {failure}") from None

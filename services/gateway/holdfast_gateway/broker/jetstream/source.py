@@ -1,0 +1,293 @@
+"""The JetStream source: the port's adapter for a NATS cluster. No consumer anywhere; why: docs/adr, ADR-0001."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast.wire import Namespace, Record, SessionKey
+from holdfast.wire.codec import Draft
+from holdfast.wire.subjects import DEFAULT_PREFIX
+from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
+from holdfast_gateway.broker.jetstream import append as appends
+from holdfast_gateway.broker.jetstream import locate, streams
+from holdfast_gateway.broker.jetstream.channel import Channel, ChannelInput, Partition
+from holdfast_gateway.broker.jetstream.directget import Reader
+from holdfast_gateway.broker.jetstream.hints import Hints
+from holdfast_gateway.broker.jetstream.link import Link, access
+from holdfast_gateway.broker.jetstream.streams import Api, Found
+from holdfast_gateway.broker.jetstream.sweeper import SWEEP_SECONDS, sweep
+from holdfast_gateway.broker.tasks import Tasks
+from holdfast_gateway.core.order import DEFAULT_HOLD_BYTES
+from holdfast_gateway.ports import (
+    AppendResult,
+    Feed,
+    FeedSink,
+    Located,
+    Page,
+    Refused,
+    SourceUnavailable,
+    Unsettled,
+)
+
+log = logging.getLogger(__name__)
+
+DISCOVER_SECONDS = 10.0
+"""How long a replaced stream may go unnoticed where nothing fails."""
+
+
+class JetStreamSource:
+    """A `SessionSource` over NATS JetStream.
+
+    Args:
+        servers: URLs of the cluster's servers; one is enough to find the others.
+        prefix: subject prefix of the namespace.
+        connect_seconds: how long `start` tries before it says that nobody is there.
+        reads_at_once: page reads at once per stream; a replica blocks its stream's writes while it answers one.
+        hold_bytes: live records kept per feed while a hole before them is read.
+        sweep_seconds: how long a lost last message may go unnoticed.
+        api: subjects of the JetStream API, where an import renames them.
+        fast: use the fast parser where nats-py's internals allow it.
+        options: passed to nats-py's `connect` (`user_credentials`, `tls`, `inbox_prefix`, ...).
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        connect_seconds: float = 10.0,
+        reads_at_once: int = 2,
+        hold_bytes: int = DEFAULT_HOLD_BYTES,
+        sweep_seconds: float = SWEEP_SECONDS,
+        api: Api | None = None,
+        fast: bool = True,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._api = api or Api()
+        self._prefix = prefix
+        self._connect_seconds = connect_seconds
+        self._reads_at_once = reads_at_once
+        self._hold_bytes = hold_bytes
+        self._sweep_seconds = sweep_seconds
+        self._tasks = Tasks("jetstream source")
+        way = access(servers, options or {})
+        self.live_link = Link(way, "holdfast-live", on_down=self._live_down, on_up=self._live_up, fast=fast)
+        self._read_link = Link(way, "holdfast-read", on_up=self._look_again, fast=fast)
+        self._reader = Reader(self._read_link, self._api)
+        self._hints = Hints(prefix)
+        self._found: Found | None = None
+        self._partitions: dict[int, Partition] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    # ------------------------------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Connect, find the streams, begin to sweep. Raises `SourceUnavailable`, saying what was tried."""
+        try:
+            await self.live_link.connect(self._connect_seconds)
+            await self._read_link.connect(self._connect_seconds)
+            self._adopt(await streams.discover(self._read_link, self._api, self._prefix))
+        except BaseException:
+            await self.close()
+            raise
+        self._hints.listen(self.live_link)
+        self._tasks.spawn(self._sweep())
+        self._tasks.spawn(self._keep_looking())
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for partition in self._partitions.values():
+            for channel in list(partition.channels.values()):
+                for feed in list(channel.feeds):
+                    feed.close()
+        await self._tasks.close()
+        await self.live_link.close()
+        await self._read_link.close()
+
+    @property
+    def ready(self) -> bool:
+        return self.live_link.up and self._read_link.up and self._found is not None
+
+    @property
+    def fast(self) -> bool:
+        """Whether ingest takes the fast way."""
+        return self.live_link.fast
+
+    @property
+    def namespace(self) -> Namespace:
+        return self._known().namespace
+
+    # ------------------------------------------------------------------------------------------ the port
+
+    async def incarnation(self, key: SessionKey) -> str:
+        found = self._known()
+        return found.streams[found.namespace.partition(key)].incarnation
+
+    def open_feed(self, key: SessionKey, sink: FeedSink, *, after: int = 0) -> Feed:
+        """Raises `SourceUnavailable` before `start`."""
+        number = self.namespace.partition(key)
+        partition = self._partitions[number]
+        subject = self.namespace.stored(key)
+        channel = partition.channels.get(subject)
+        if channel is None:
+            channel = partition.channels[subject] = Channel(self, key, number)
+        entry = ChannelInput(channel)
+
+        def forget() -> None:
+            channel.feeds.remove(feed)
+            if not channel.feeds and partition.channels.get(subject) is channel:
+                del partition.channels[subject]
+                if channel.subscription is not None:
+                    self.live_link.unsubscribe(channel.subscription)
+
+        feed = FeedDriver(sink, entry, self._tasks.spawn, after=after, hold_bytes=self._hold_bytes, on_close=forget)
+        channel.feeds.append(feed)
+        channel.active, channel.swept = True, False
+        return feed
+
+    async def read(self, key: SessionKey, start: int, limit: int = PAGE_RECORDS) -> Page:
+        number, stream = self._place(key)
+        try:
+            async with self._partitions[number].reading:
+                return await self._reader.page(stream, self.namespace.stored(key), start, limit)
+        except SourceUnavailable:
+            self._failed(number)
+            raise
+
+    async def beyond(self, key: SessionKey, last: int) -> tuple[bool, Record | None]:
+        """The leader's word on a record and the one after it, see `FeedInput`."""
+        number, stream = self._place(key)
+        try:
+            return await self._reader.beyond(stream, self.namespace.stored(key), last)
+        except SourceUnavailable:
+            self._failed(number)
+            raise
+
+    async def locate(self, key: SessionKey, incarnation: str, sequence: int) -> Located:
+        if incarnation != await self.incarnation(key):
+            return Located.FOREIGN
+        number, stream = self._place(key)
+        partition = self._partitions[number]
+        try:
+            return await locate.locate(
+                self._reader, stream, self.namespace.stored(key), sequence, lambda: partition.highest
+            )
+        except SourceUnavailable:
+            self._failed(number)
+            raise
+
+    async def tail(self, key: SessionKey) -> Record | None:
+        number, stream = self._place(key)
+        try:
+            last = await self._reader.leader(stream, {"last_by_subj": self.namespace.stored(key)})
+        except SourceUnavailable:
+            self._failed(number)
+            raise
+        return None if last is None else last[1]
+
+    async def append(self, key: SessionKey, draft: Draft, expected: int | None) -> AppendResult:
+        try:
+            number, stream = self._place(key)
+        except SourceUnavailable as unknown:
+            return Unsettled(str(unknown))
+        result, code = await appends.append(self._read_link, stream, self.namespace.stored(key), draft, expected)
+        if isinstance(result, Unsettled):
+            self._failed(number)
+        elif isinstance(result, Refused) and code == appends.WRONG_STREAM:
+            self._look_again()
+        return result
+
+    async def probe(self, key: SessionKey) -> bool:
+        try:
+            number, stream = self._place(key)
+        except SourceUnavailable:
+            return False
+        good, code = await appends.probe(self._read_link, stream, self.namespace.stored(key))
+        if not good:
+            self._failed(number)
+            if code == appends.WRONG_STREAM:
+                self._look_again()
+        return good
+
+    def silent_seconds(self, writer: str) -> float | None:
+        return self._hints.silent_seconds(writer, asyncio.get_running_loop().time())
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _known(self) -> Found:
+        if self._found is None or self._closed:
+            raise SourceUnavailable("the source is closed" if self._closed else "the streams are not known yet")
+        return self._found
+
+    def _place(self, key: SessionKey) -> tuple[int, str]:
+        found = self._known()
+        number = found.namespace.partition(key)
+        return number, found.names[number]
+
+    def _failed(self, number: int) -> None:
+        """A request on this stream came to nothing: all its sessions' clocks of silence restart."""
+        if not self._closed:
+            self._partitions[number].on_trouble(recheck=False)
+            self._look_again()
+
+    def _live_down(self) -> None:
+        self._hints.forget()
+        for partition in self._partitions.values():
+            partition.on_trouble(recheck=False)
+
+    def _live_up(self) -> None:
+        for partition in self._partitions.values():
+            partition.swept_to = None
+            partition.on_trouble(recheck=True)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if not self._closed and self._found is not None and (self._looking is None or self._looking.done()):
+            self._looking = self._tasks.spawn(self._look())
+
+    async def _look(self) -> None:
+        """Look for another incarnation."""
+        try:
+            self._adopt(await streams.discover(self._read_link, self._api, self._prefix, self._found))
+        except SourceUnavailable as unknown:
+            log.warning("cannot look for the streams: %s", unknown)
+        await asyncio.sleep(0.5)  # many failures, one look
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(DISCOVER_SECONDS)
+            self._look_again()
+
+    def _adopt(self, found: Found) -> None:
+        before, self._found = self._found, found
+        if before is None:
+            self._partitions = {n: Partition(self._reads_at_once) for n in found.names}
+            return
+        if before.namespace != found.namespace:
+            log.error("the namespace %s changed its number of partitions: all feeds end", self._prefix)
+        for number, name in before.names.items():
+            if found.names.get(number) == name and before.namespace == found.namespace:
+                continue
+            old = self._partitions.get(number)
+            for channel in [] if old is None else list(old.channels.values()):
+                channel.on_gone(f"stream {name} was replaced by {found.names.get(number, 'nothing')}")
+            self._partitions[number] = Partition(self._reads_at_once)
+        for number in found.names:
+            self._partitions.setdefault(number, Partition(self._reads_at_once))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep_seconds)
+            found = self._found
+            if found is None or not self.ready:
+                continue
+            for number, stream in found.names.items():
+                partition = self._partitions[number]
+                if partition.channels:
+                    await sweep(self._reader, stream, partition)
