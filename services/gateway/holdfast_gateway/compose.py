@@ -22,10 +22,11 @@ from holdfast_gateway.observe.registry import Registry
 from holdfast_gateway.ports import SessionSource
 from holdfast_gateway.runtime.api import HubSettings
 from holdfast_gateway.runtime.hub import Hub
-from holdfast_gateway.server import GatewayServer, admin_server, config_for, undo_signal_patch
+from holdfast_gateway.server import GatewayServer, admin_server, config_for
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web.admin import create_admin_app, hub_samples
 from holdfast_gateway.web.app import create_app
+from holdfast_gateway.web.stream_asgi import undo_signal_patch
 
 log = logging.getLogger("holdfast")
 

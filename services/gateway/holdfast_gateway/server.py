@@ -20,22 +20,7 @@ import uvicorn
 
 from holdfast_gateway.settings import Settings
 
-# Importing sse-starlette replaces uvicorn's `Server.handle_exit` for the whole process, to end its streams by itself.
-# Ours are ended by the drain: both halves of that are undone, and a test looks that nothing is left of them.
-_ORIGINAL_HANDLE_EXIT = uvicorn.Server.handle_exit
-
 log = logging.getLogger("holdfast")
-
-
-def undo_signal_patch() -> None:
-    """Take sse-starlette's hands off uvicorn's signals. Idempotent."""
-    from sse_starlette.sse import AppStatus
-
-    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
-    original = AppStatus.original_handler
-    uvicorn.Server.handle_exit = (  # type: ignore[method-assign]
-        original if original is not None else _ORIGINAL_HANDLE_EXIT
-    )
 
 
 class GatewayServer(uvicorn.Server):

@@ -238,7 +238,7 @@ class Settings:
         dev=0.0,
     )
     drain_grace_seconds: float = _seconds(
-        45.0, "Whatever is left is cut after this long. At least the drain window.", "Shutdown", dev=1.0
+        45.0, "Whatever is left is cut after this long. At least the drain window.", "Shutdown", zero="at once", dev=1.0
     )
 
     # ------------------------------------------------------------------------------------------- playground
