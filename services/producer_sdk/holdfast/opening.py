@@ -9,7 +9,7 @@ from holdfast.wire.run import RESET
 class History:
     """The fold of the records given to it. Memory: the open run's events, if they are kept."""
 
-    __slots__ = ("_last", "before", "events", "keep_events", "next_index", "state")
+    __slots__ = ("before", "events", "keep_events", "last", "next_index", "state")
 
     def __init__(self, *, keep_events: bool) -> None:
         self.state: RunState = NEW
@@ -17,14 +17,14 @@ class History:
         self.events: list[Event] = []
         self.next_index = 0
         self.before = 0
-        self._last = 0
+        self.last = 0
 
     def add(self, record: Record) -> None:
         run = self.state.run
         self.state, told = step(self.state, record)
         if self.state.run != run:
             self.events.clear()
-            self.next_index, self.before = 0, self._last
+            self.next_index, self.before = 0, self.last
         if record.writer is not None and record.events and told:
             self.next_index = record.first_index + len(record.events)
         for output in told:
@@ -33,4 +33,4 @@ class History:
                     self.events.clear()
             elif self.keep_events:
                 self.events.append(output)
-        self._last = record.sequence
+        self.last = record.sequence

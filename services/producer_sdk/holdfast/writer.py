@@ -136,6 +136,31 @@ class SessionWriter:
         return self.run > 0
 
     @property
+    def busy(self) -> bool:
+        """Whether an answer is out."""
+        return self._busy
+
+    @property
+    def closing(self) -> bool:
+        """Whether the run is closed, or will be after what is queued."""
+        return self.closed or self._terminal is not None
+
+    @property
+    def why(self) -> str:
+        """What the broker said last to an append that is not settled."""
+        return self._attempt.why if self._attempt is not None else ""
+
+    def give_up(self, now: float) -> None:
+        """Send nothing more."""
+        if self.error is None and not self.closed:
+            self.error = self._uncertain(now)
+
+    def _uncertain(self, now: float) -> Uncertain:
+        a = self._attempt
+        waited, pending, why = (now - a.first_at, len(a.events), a.why) if a is not None else (0.0, 0, "given up")
+        return Uncertain(self.session, self.stored_events, pending, waited, why)
+
+    @property
     def idle(self) -> bool:
         """Everything written so far is stored."""
         return not self.buffer.events and not self._reset and self._terminal is None
@@ -195,8 +220,7 @@ class SessionWriter:
         if self._busy or self.closed or self.error is not None:
             return None
         if self._attempt is not None and now - self._attempt.first_at > self.settings.give_up_seconds:
-            a = self._attempt
-            self.error = Uncertain(self.session, self.stored_events, len(a.events), now - a.first_at, a.why)
+            self.error = self._uncertain(now)
             return None
         if self._upto is None and not self.opened and self._attempt is None and self.settings.mode == "takeover":
             if self._opposed is None:
