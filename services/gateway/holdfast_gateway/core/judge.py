@@ -10,6 +10,8 @@ J3. A lost writer has the grace, measured in seconds in each of which the stream
 J4. A run without a lease is closed after the idle limit. If only time stamps say that it has passed, the grace must
     pass too: the pod's wall clock is not evidence.
 J5. A pod that was itself not running for a while (suspended, stalled) has heard nothing in that time: trouble.
+J6. The feed and the answers to appends come over two connections, in either order: an answer about a tail that the feed
+    has already passed holds nothing up, or of two pods that store `lost` at once one would start its grace late.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ class Judge:
     __slots__ = (
         "_aged",
         "_answer_by",
+        "_asked_at",
         "_busy",
         "_grace_since",
         "_last_proof",
@@ -87,6 +90,7 @@ class Judge:
         self._aged = False
         self._busy = False
         self._answer_by = now
+        self._asked_at = 0
         self._grace_since: float | None = None
         self._last_proof = now
         self._next_probe = now
@@ -121,6 +125,7 @@ class Judge:
             return None
         step = self._next(now, state, hint_silent_seconds)
         self._busy = step is not None
+        self._asked_at = self._tail
         return step
 
     def _next(self, now: float, state: RunState, hint_silent_seconds: float | None) -> Step | None:
@@ -159,14 +164,17 @@ class Judge:
             self._last_proof = now
 
     def stored(self, now: float) -> None:
-        """Our record is committed; it comes back through the feed."""
+        """Our record is committed; it comes back through the feed, or has done so before this answer (J6)."""
         self._busy = False
-        self._answer_by = now + ANSWER_SECONDS
+        if self._tail == self._asked_at:
+            self._answer_by = now + ANSWER_SECONDS
 
     def refused(self, now: float) -> None:
-        """Somebody else has written: the feed will tell (J3)."""
+        """Somebody else has written: the feed will tell (J3), or has done so (J6)."""
+        told = self._tail != self._asked_at
         self.stored(now)
-        self.trouble(now)
+        if not told:
+            self.trouble(now)
 
     def unsettled(self, now: float) -> None:
         """Nobody knows whether our record is stored."""
