@@ -1,6 +1,6 @@
 """A producer process: the SDK as a model loop uses it, and a journal of what it was told.
 
-Each event is on record before it is handed over and again once `drain` has said that it is stored. ``finish`` on
+Each event is on record before it is handed over and again once the session counts it as stored. ``finish`` on
 standard input ends all sessions in order; the end of standard input just ends the process.
 
 Usage: ``python -m bench.faults.producer PLAN.json``
@@ -22,6 +22,10 @@ from bench.faults.stdin_lines import stdin_lines
 # What may break framing if anything does: several lines, a trailing one, separators, leading blanks, field names.
 SPICES = ("", " word", "\nsecond line", " ends\n", "\u2028sep", "\n\ndata: x\nid: 9-9", "  ünïcödé 🦉")
 
+# How many events a model's tick brings: several at once travel in one message.
+BURSTS = (1, 1, 1, 2, 5)
+ACK_LOOK_SECONDS = 0.01
+
 
 class Session:
     """One session written at a rate until it is told to finish or refused.
@@ -39,7 +43,6 @@ class Session:
         self._random = random.Random(f"{plan['seed']}/{name}/{plan['run']}")
         self._written = 0
         self._stored = 0
-        self._news = asyncio.Event()
 
     def _note(self, kind: str, **fields: object) -> None:
         self._journal.write(kind=kind, session=self._name, run=self._plan["run"], part=0, **fields)
@@ -53,7 +56,7 @@ class Session:
                     acks = group.create_task(self._follow_acks(session))
                     await self._write(session, finish)
                     await session.drain()
-                    self._acked()
+                    self._acked(self._written)
                     acks.cancel()
                 self._note("ending")
             self._note("ended", type="session.end")
@@ -71,30 +74,26 @@ class Session:
         self._note("refused", error=type(leaf).__name__, text=str(leaf)[:200])
 
     async def _write(self, session: holdfast.Session, finish: asyncio.Event) -> None:
-        interval = 1 / self._plan["rate"]
+        interval = sum(BURSTS) / len(BURSTS) / self._plan["rate"]
         while not finish.is_set():
-            payload = self._payload()
-            self._note("sent", index=self._written, payload=fingerprint(payload))
-            while True:
-                try:
-                    session.write(payload)
-                    break
-                except holdfast.BufferFull:
-                    await session.drain()
-            self._written += 1
-            self._news.set()
+            for _ in range(self._random.choice(BURSTS)):
+                payload = self._payload()
+                self._note("sent", index=self._written, payload=fingerprint(payload))
+                while True:
+                    try:
+                        session.write(payload)
+                        break
+                    except holdfast.BufferFull:
+                        await session.drain()
+                self._written += 1
             await asyncio.sleep(interval * self._random.uniform(0.5, 1.5))
 
     async def _follow_acks(self, session: holdfast.Session) -> None:
         while True:
-            await self._news.wait()
-            self._news.clear()
-            known = self._written
-            await session.drain()
-            self._acked(known)
+            await asyncio.sleep(ACK_LOOK_SECONDS)
+            self._acked(session.stored_events)
 
-    def _acked(self, known: int | None = None) -> None:
-        known = self._written if known is None else known
+    def _acked(self, known: int) -> None:
         if known > self._stored:
             self._note("acked", first=self._stored, last=known - 1)
             self._stored = known

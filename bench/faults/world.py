@@ -63,7 +63,17 @@ class World:
 
     async def _provision(self) -> None:
         urls = ",".join(self.cluster.urls)
-        command = ["provision", "--nats", urls, "--partitions", str(PARTITIONS), "--replicas", "3"]
+        command = [
+            "provision",
+            "--nats",
+            urls,
+            "--partitions",
+            str(PARTITIONS),
+            "--replicas",
+            "3",
+            "--max-bytes",
+            "512MiB",
+        ]
         log = self.directory / "provision.log"
         child = Child("provision", [holdfast_gateway(), *command], log)
         child.start()
