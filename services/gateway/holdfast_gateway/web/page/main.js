@@ -20,6 +20,7 @@ function addViewer(options = { follow: true, snapshot: false }) {
   const taken = new Set(viewers.map((viewer) => viewer.number));
   let number = 1;
   while (taken.has(number)) number += 1;
+  element.querySelector(".log").open = matchMedia("(min-width: 901px)").matches;
   $("panes").append(element);
   const viewer = new Viewer(element, number, options, changed);
   viewers.push(viewer);
@@ -36,7 +37,7 @@ function addViewer(options = { follow: true, snapshot: false }) {
 function arrange() {
   $("add").disabled = viewers.length >= MOST_VIEWERS;
   for (const viewer of viewers) {
-    viewer.find(".out").classList.toggle("single", viewers.length === 1);
+    viewer.find(".out").classList.toggle("tall", viewers.length <= 2);
     viewer.find(".close").disabled = viewers.length === 1;
   }
   changed();
@@ -196,7 +197,6 @@ async function health() {
   } catch (error) {
     show("bad", error.status === 503 ? "broker away" : "gateway away");
   }
-  setTimeout(health, HEALTH_MILLISECONDS);
 }
 
 async function composer() {
@@ -239,3 +239,5 @@ wire();
 restore();
 composer();
 health();
+setTimeout(health, HEALTH_MILLISECONDS / 3);
+setInterval(health, HEALTH_MILLISECONDS);
