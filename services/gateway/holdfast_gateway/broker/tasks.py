@@ -19,7 +19,7 @@ class Tasks:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start it. A task that raises is a bug in it: logged with its traceback, and counted by nobody's silence."""
-        task = asyncio.get_running_loop().create_task(work, name=f"{self._name}:{work.__name__}")
+        task = asyncio.get_running_loop().create_task(work, name=f"{self._name}: {getattr(work, '__qualname__', work)}")
         self._running.add(task)
         task.add_done_callback(self._done)
         return task

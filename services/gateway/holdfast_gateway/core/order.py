@@ -162,13 +162,15 @@ class Order:
         if start and not (records and (records[0].sequence == start or 0 < (records[0].previous or 0) <= start)):
             self._confirm = True  # no anchor (O4, O6)
             return
+        if not start and self.last and all(record.sequence != self.last for record in records):
+            return  # live has given the first record meanwhile, and the beginning of the log is no anchor for it
         place = start
         fresh: list[Record] = []
         broken = False
         for record in records:
             if record.sequence <= place:
                 continue
-            if place and record.previous is not None and record.previous > place:
+            if record.previous is not None and record.previous > place:
                 broken = True
                 break
             place = record.sequence

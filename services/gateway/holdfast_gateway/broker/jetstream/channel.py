@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.wire import Record, SessionKey
 from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
 from holdfast_gateway.broker.jetstream import decode
+from holdfast_gateway.broker.jetstream.link import Subscription
 from holdfast_gateway.ports import Page
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Channel:
         self.stored_subject = source.namespace.stored(key)
         self.live_subject = source.namespace.live(key)
         self.feeds: list[FeedDriver] = []
-        self.subscription: object | None = None
+        self.subscription: Subscription | None = None
         self.active = True
         self.swept = False
 

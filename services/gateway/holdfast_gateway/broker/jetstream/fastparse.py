@@ -32,7 +32,7 @@ _H = b"H"[0]
 _MESSAGES = frozenset(b"HM")
 
 
-class FastParser(Parser):  # type: ignore[misc]  # nats-py has no types
+class FastParser(Parser):
     """Parses what the server sends. One per connection; survives reconnects (`reset`).
 
     `direct` maps a subscription id, as it stands on the wire, to its callback. A callback that raises is reported to

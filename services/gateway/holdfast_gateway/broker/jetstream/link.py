@@ -26,9 +26,9 @@ from holdfast_gateway.ports import SourceUnavailable
 
 log = logging.getLogger(__name__)
 
-PING_SECONDS = 5.0
+PING_SECONDS = 5
 WATCH_SECONDS = 0.5
-CONNECT_SECONDS = 2.0
+CONNECT_SECONDS = 2
 RECONNECT_SECONDS = 0.2
 MAX_REQUESTS = 4096
 """Requests in flight on one connection; more are refused as unavailable."""
@@ -49,7 +49,7 @@ class Access:
         return ", ".join(_without_secret(s) for s in self.servers)
 
 
-class _Sub:
+class Subscription:
     """A subscription, for as long as its owner wants it: outlives connections and clients."""
 
     __slots__ = ("callback", "handle", "subject")
@@ -83,7 +83,7 @@ class Link:
         self._tasks = Tasks(name)
         self._client: Client | None = None
         self._parser: FastParser | None = None
-        self._subs: set[_Sub] = set()
+        self._subs: set[Subscription] = set()
         self._replies: dict[bytes, Callable[[bytes | None, bytes], None]] = {}
         self._inbox = ""
         self._token = 0
@@ -138,15 +138,15 @@ class Link:
 
     # ------------------------------------------------------------------------------------------ subscriptions
 
-    def subscribe(self, subject: str, callback: RawCallback) -> _Sub:
+    def subscribe(self, subject: str, callback: RawCallback) -> Subscription:
         """Subscribe until `unsubscribe`, across reconnects. Sent at once or with the next connection; see `flush`."""
-        sub = _Sub(subject, callback)
+        sub = Subscription(subject, callback)
         self._subs.add(sub)
         if self._client is not None:
             self._send_sub(self._client, sub)
         return sub
 
-    def unsubscribe(self, sub: _Sub) -> None:
+    def unsubscribe(self, sub: Subscription) -> None:
         """No call comes after it. Idempotent."""
         if sub not in self._subs:
             return
@@ -266,7 +266,7 @@ class Link:
                 closed_cb=self._on_disconnected,
                 lame_duck_mode_cb=self._on_lame_duck,
                 connect_timeout=CONNECT_SECONDS,
-                reconnect_time_wait=RECONNECT_SECONDS,
+                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps that long, any number does
                 max_reconnect_attempts=-1,
                 ping_interval=PING_SECONDS,
                 max_outstanding_pings=2,
@@ -278,9 +278,11 @@ class Link:
         self._client = client
         if not self._inbox:
             self._inbox = client.new_inbox()
-            self.subscribe(f"{self._inbox}.*", self._on_reply)
-        else:
-            for sub in self._subs:
+            self._subs.add(Subscription(f"{self._inbox}.*", self._on_reply))
+        for sub in self._subs:
+            if self._parser is None:
+                await self._subscribe_slowly(client, sub)
+            else:
                 self._send_sub(client, sub)
         self._up = True
 
@@ -291,7 +293,7 @@ class Link:
         if client is not None:
             await _shut(client)
 
-    def _send_sub(self, client: Client, sub: _Sub) -> None:
+    def _send_sub(self, client: Client, sub: Subscription) -> None:
         if self._parser is not None:
             sub.handle = fastparse.register(client, sub.subject)
             self._parser.direct[b"%d" % sub.handle._id] = sub.callback
@@ -300,7 +302,7 @@ class Link:
         else:
             self._tasks.spawn(self._subscribe_slowly(client, sub))
 
-    async def _subscribe_slowly(self, client: Client, sub: _Sub) -> None:
+    async def _subscribe_slowly(self, client: Client, sub: Subscription) -> None:
         callback = sub.callback
 
         async def pass_on(message: Msg) -> None:
@@ -450,7 +452,8 @@ def _resolve(waiting: Iterable[asyncio.Future[Any]], failure: Exception | None) 
 
 async def _flush_slowly(client: Client, waiting: list[asyncio.Future[None]]) -> None:
     try:
-        await client.flush(2)
+        await client.flush(2)  # its PING may overtake a queued SUB,
+        await client.flush(2)  # so only the second one is certainly behind it
     except (nats.errors.Error, OSError) as failure:
         _resolve(waiting, SourceUnavailable(str(failure)))
     else:
