@@ -120,7 +120,8 @@ class Link:
 
     @property
     def up(self) -> bool:
-        return self._up and not self._closed
+        client = self._client  # it knows of a loss a little before it tells
+        return self._up and not self._closed and client is not None and client.is_connected
 
     @property
     def fast(self) -> bool:
@@ -233,7 +234,7 @@ class Link:
     ) -> None:
         """Send now, or raise `SourceUnavailable`: nothing waits for a reconnect, to be sent when it means no more."""
         client = self._client
-        if client is None or not self.up or not client.is_connected:
+        if client is None or not self.up:
             raise SourceUnavailable(f"not connected to {self._access.shown}")
         if headers is None:
             command = f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n"
