@@ -23,7 +23,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--systems", help="only these systems, by name, with commas")
     parser.add_argument("--repeat", type=int, default=1, help="each cell so many times, systems interleaved")
     parser.add_argument("--name", help="of the result files; the form's name by default")
-    parser.add_argument("--priority", type=int, default=-10, help="nice value for all parts, where it is allowed")
+    parser.add_argument("--priority", type=int, default=-15, help="nice value for all parts, where it is allowed")
     return parser.parse_args()
 
 

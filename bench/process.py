@@ -72,6 +72,14 @@ class Child:
             if not isinstance(sink, int):
                 sink.close()
         self._unread = b""
+        self._raise_priority()
+
+    def _raise_priority(self) -> None:
+        # Where the kernel groups tasks by session, a nice value counts only within its session; the group has its own.
+        nice = os.getpriority(os.PRIO_PROCESS, 0)
+        if nice < 0:
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{self.pid}/autogroup").write_text(str(nice))
 
     @property
     def pid(self) -> int:

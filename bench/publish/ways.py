@@ -169,12 +169,12 @@ class Sdk(Way):
     async def open(self) -> None:
         import holdfast
 
-        options = self.target.get("options", {})
         self._stack = contextlib.AsyncExitStack()
-        self._client = await self._stack.enter_async_context(holdfast.connect(self.target["nats"], **options))
+        self._client = await self._stack.enter_async_context(holdfast.connect(self.target["nats"]))
         self._sessions: list[Any] = []
         for number in range(self.plan.sessions):
-            session = self._client.session(f"{self.target['prefix']}{self.first + number}")
+            name = f"{self.target['prefix']}{self.first + number}"
+            session = self._client.session(name, **self.target.get("options", {}))
             self._sessions.append(await self._stack.enter_async_context(session))
 
     def emit(self, session: int, data: str) -> None:
