@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from holdfast_gateway.broker.embedded import EmbeddedServer
 from holdfast_gateway.broker.provision import provision
+
+# A machine that is busy with something else must not fail a property.
+settings.register_profile("holdfast", deadline=None)
+settings.load_profile("holdfast")
 
 
 @pytest.fixture
