@@ -18,6 +18,7 @@ TITLES = {
     "f": "f: replay of 1,000 events of one session (time from the request to the last event)",
     "g": "g: 1,000 viewers with and without one that stopped reading, five pairs",
     "h": "h: what publishing costs a producer",
+    "i": "i: what a pod pays for one event from the broker, before viewers",
     "k": "k: 100,000 connects and disconnects",
 }
 _HEAD = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench import machine
-from bench.cells import fan_out, floor, memory, producer, replay
+from bench.cells import fan_out, floor, ingest, memory, producer, replay
 from bench.peers.base import System
 from bench.placement import Placement, placements
 from bench.process import BenchError
@@ -20,10 +20,10 @@ from bench.results import Results, Row
 Cell = Callable[[type[System], Placement], Iterable[Row]]
 
 SHORT_CELLS = "aceg"
-LONG_CELLS = "abcdefghk"
+LONG_CELLS = "abcdefghik"
 
 _SLOW = frozenset({"fastapi+sse-starlette", "resumable-sse+redis", "durable-streams-node"})
-_ONE_PLACEMENT = frozenset("efghk")  # memory and pairs do not depend on where the broker runs
+_ONE_PLACEMENT = frozenset("efghik")  # memory and pairs do not depend on where the broker runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ _CELLS: dict[str, Cell] = {
     "f": replay.cell_f,
     "g": _cell_g,
     "h": _cell_h,
+    "i": ingest.cell_i,
     "k": _cell_k,
 }
 
@@ -112,7 +113,8 @@ def execute(choice: Choice) -> Results:
 def _run_cell(results: Results, letter: str, system: type[System]) -> None:
     key = f"{system.name}/{letter}"
     if letter not in system.cells:
-        results.absent[key] = system.absent.get(letter, "not applicable")
+        if letter in system.absent:
+            results.absent[key] = system.absent[letter]
         return
     both = system.backed and letter not in _ONE_PLACEMENT
     for placement in placements().values():

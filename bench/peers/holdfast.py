@@ -22,7 +22,7 @@ class Holdfast(System):
 
     name = "holdfast"
     way = "sdk"
-    cells = frozenset("abcdefgh")
+    cells = frozenset("abcdefghik")
     backed = True
     session_options: ClassVar[dict[str, float]] = {}
 
