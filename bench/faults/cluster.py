@@ -160,6 +160,26 @@ class Cluster:
                 return self.node(name)
             await asyncio.sleep(0.1)
 
+    async def led_by(self, node: Node) -> list[str]:
+        """The streams that a node leads now."""
+        return [stream for stream in await self.streams() if await self.leader(stream) is node]
+
+    async def elected(self, stream: str, instead_of: Node) -> Node:
+        """Wait until another node leads a stream than the one that was killed.
+
+        Raises:
+            TimeoutError: None did within `READY_SECONDS`.
+        """
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                try:
+                    name = (await self.ask(f"STREAM.INFO.{stream}"))["cluster"].get("leader")
+                except LookupError:
+                    name = None
+                if name and name != instead_of.name:
+                    return self.node(name)
+                await asyncio.sleep(0.05)
+
     async def step_down(self, stream: str) -> None:
         """Ask the stream's leader to hand over."""
         await self._insist(f"STREAM.LEADER.STEPDOWN.{stream}")

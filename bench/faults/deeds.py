@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.faults.cluster import Node
 from bench.faults.journal import Journal
+from bench.faults.polling import until
 from bench.faults.schedule import Schedule, Step
 from bench.faults.world import CLOSED_WITHIN_SECONDS, LEASE_SECONDS, World
 
@@ -27,17 +28,19 @@ class Deeds:
     Attributes:
         done: What was really done, with seconds since the start.
         killed: Names of processes that owe nothing any more.
+        election_seconds: The longest that a stream had no leader after a SIGKILL, as its API told.
     """
 
     def __init__(self, world: World, cast: Cast, plan: Schedule, journal: Journal) -> None:
         self.done: list[str] = []
         self.killed: set[str] = set()
+        self.election_seconds = 0.0
+        self._elections: list[asyncio.Task[None]] = []
         self._world = world
         self._cast = cast
         self._plan = plan
         self._journal = journal
         self._down: Node | None = None
-        self._stopped_at: dict[int, float] = {}
         self._start = time.monotonic()
 
     def begin(self) -> float:
@@ -55,8 +58,10 @@ class Deeds:
             case "kill leader":
                 stream = self._world.streams[target]
                 self._down = await cluster.leader(stream)
+                led = await cluster.led_by(self._down)
                 await self._down.child.kill()
-                self._note(f"killed {self._down.name}, leader of {stream}")
+                self._note(f"killed {self._down.name}, leader of {len(led)} of {len(self._world.streams)} streams")
+                self._elections = [asyncio.create_task(self._election(name, self._down)) for name in led]
             case "start node":
                 await self._start_node()
             case "step down":
@@ -87,6 +92,16 @@ class Deeds:
             case _:
                 raise ValueError(step.action)
 
+    async def _election(self, stream: str, dead: Node) -> None:
+        began = time.monotonic()
+        leader = await self._world.cluster.elected(stream, dead)
+        self.election_seconds = max(self.election_seconds, time.monotonic() - began)
+        self._note(f"{leader.name} elected for {stream}")
+
+    async def over(self) -> None:
+        """Wait for what is still being watched, and pass on its failure."""
+        await asyncio.gather(*self._elections)
+
     async def _start_node(self) -> None:
         if self._down is None:
             raise RuntimeError("no node is down")
@@ -113,7 +128,6 @@ class Deeds:
                 self._owe(sessions, "producer_lost", CLOSED_WITHIN_SECONDS)
             case "stop producer":
                 child.send(signal.SIGSTOP)
-                self._stopped_at[target] = time.monotonic()
                 for session in sessions:
                     self._journal.write(kind="fenced", session=session, run=1)
                 if not taken_over:
@@ -123,11 +137,17 @@ class Deeds:
                 writers = self._plan.writers[target]
                 self._cast.heirs.append(self._cast.add_producer(target, writers, sessions, run=2))
             case "await lost":
-                due = self._stopped_at[target] + CLOSED_WITHIN_SECONDS + 0.5
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                # Past the bound too: waking the writer of a run that is closed late would hide why it is late.
+                await until(lambda: self._all_told_failed(sessions), CLOSED_WITHIN_SECONDS + 20.0)
             case "continue producer":
                 child.send(signal.SIGCONT)
         self._note(f"{step.action} {target}")
+
+    async def _all_told_failed(self, sessions: list[str]) -> bool:
+        """Whether the first viewer process has an end of each session on record."""
+        record = self._cast.directory / "viewer-0.jsonl"
+        ends = [line for line in (await asyncio.to_thread(record.read_text)).splitlines() if '"session.failed"' in line]
+        return all(any(f'"{session}/0"' in line for line in ends) for session in sessions)
 
     def _owe(self, sessions: list[str], reason: str, within_seconds: float) -> None:
         now = time.monotonic()

@@ -37,6 +37,8 @@ What the columns say
   all. Viewers that stop reading, and sessions whose producer was itself stopped or killed, are not timed. The lease
   was {LEASE_SECONDS} s and the gateways' grace {GRACE_SECONDS} s: the end of a dead producer is due within
   {CLOSED_WITHIN_SECONDS} s.
+- **election**: the longest that a stream had no leader after a SIGKILL, as the broker's own API told; the broker waits
+  4 to 9 s before it elects, and again when the vote is split. The stall holds it.
 """
 
 WHAT = {
@@ -100,6 +102,8 @@ def _row(fault: str, outcomes: list[dict[str, Any]]) -> str:
     cells.append(sum(count(kind) for kind in KINDS if kind not in ASKED))
     cells += [f"{median(stalls):.2f} s", f"{max(stalls):.2f} s"] if stalls else ["-", "-"]
     cells.append(f"< {target:.0f} s" if target else "-")
+    elections = [outcome["election_seconds"] for outcome in outcomes if outcome["election_seconds"]]
+    cells.append(f"{max(elections):.2f} s" if elections else "-")
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 

@@ -32,6 +32,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "findings": [f"{f.kind}: {f.session} {f.viewer}: {f.detail}" for f in verdict.findings[:20]],
         "stalls_seconds": [round(stall, 3) for stall in verdict.stalls.longest],
         "after_ack_seconds": [round(stall, 3) for stall in verdict.stalls.after_ack],
+        "election_seconds": round(outcome.election_seconds, 2),
         "done": outcome.done,
     }
 

@@ -31,6 +31,7 @@ class Outcome:
     done: list[str]
     verdict: Verdict
     seconds: float
+    election_seconds: float
 
     @property
     def good(self) -> bool:
@@ -167,6 +168,7 @@ async def run_once(world: World, fault: str, seed: int, run: int) -> Outcome:
     try:
         await _load(cast, plan)
         await _carry_out(deeds, plan.steps)
+        await deeds.over()
         await asyncio.sleep(plan.after_seconds)
         missed = await cast.finish(deeds.killed)
     finally:
@@ -175,7 +177,7 @@ async def run_once(world: World, fault: str, seed: int, run: int) -> Outcome:
     await world.whole()
     verdict = await asyncio.to_thread(judge_directory, directory)
     verdict.findings += missed
-    return Outcome(fault, run, seed, deeds.done, verdict, time.monotonic() - began)
+    return Outcome(fault, run, seed, deeds.done, verdict, time.monotonic() - began, deeds.election_seconds)
 
 
 async def _load(cast: Cast, plan: Schedule) -> None:

@@ -69,9 +69,7 @@ def leader_kill(rng: Random, streams: int) -> Schedule:
     at = rng.uniform(0.5, 2.0)
     target = rng.randrange(streams)
     back = at + rng.uniform(3.0, 6.0)
-    return Schedule(
-        "leader-kill", (Step(at, "kill leader", target), Step(back, "start node", 0)), after_seconds=10.5 - (back - at)
-    )
+    return Schedule("leader-kill", (Step(at, "kill leader", target), Step(back, "start node", 0)), after_seconds=3.0)
 
 
 def planned_change(rng: Random, streams: int) -> Schedule:

@@ -19,6 +19,7 @@ def outcome(fault: str, run: int, stalls: list[float], **counts: int) -> dict[st
         "deliveries": 1000,
         "counts": {**dict.fromkeys(KINDS, 0), **counts},
         "stalls_seconds": stalls,
+        "election_seconds": 6.5 if fault == "leader-kill" else 0.0,
         "done": ["1.0s killed n1"],
     }
 
@@ -29,9 +30,13 @@ def page(*outcomes: dict[str, Any]) -> str:
 
 def test_sums_median_and_longest() -> None:
     text = page(outcome("gateway-kill", 0, [0.5, 1.0]), outcome("gateway-kill", 1, [2.5]))
-    assert "| gateway-kill | 2 | 20 | 200 | 2000 | 0 | 0 | 0 | 0 | 0 | 0 | 1.00 s | 2.50 s | < 3 s |" in text
+    assert "| gateway-kill | 2 | 20 | 200 | 2000 | 0 | 0 | 0 | 0 | 0 | 0 | 1.00 s | 2.50 s | < 3 s | - |" in text
     assert "something was wrong" not in text
     assert "- CPU: abacus" in text
+
+
+def test_the_brokers_election_stands_beside_the_stall() -> None:
+    assert "| 7.00 s | 7.00 s | < 10 s | 6.50 s |" in page(outcome("leader-kill", 0, [7.0]))
 
 
 def test_every_fault_has_a_row_even_when_it_was_not_run() -> None:
