@@ -1,0 +1,37 @@
+"""The streamer on Redis Streams. `resumable_sse.redis_stream` has this name too. Needs the extra `redis`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.serving.redis_store import RedisStore
+from holdfast.serving.streamer import StoreStreamer
+
+__all__ = ["RedisSSEStreamer"]
+
+
+class RedisSSEStreamer(StoreStreamer):
+    """Sessions in Redis: any process serves any viewer, one of them runs the generator.
+
+    Args:
+        redis_client: a `redis.asyncio.Redis`. It stays the caller's to close.
+        stream_prefix: of the streams' names.
+        status_prefix: of the status hashes' names.
+        end_marker: accepted for the sake of old code; data is never compared with it.
+        store: a `RedisStore` with other bounds than the default's; the prefixes are then its own.
+    """
+
+    def __init__(
+        self,
+        redis_client: Any,
+        stream_prefix: str = "stream:chat",
+        status_prefix: str = "status:chat",
+        end_marker: str = "[END]",
+        *,
+        store: RedisStore | None = None,
+    ) -> None:
+        made = store or RedisStore(redis_client, stream_prefix, status_prefix)
+        super().__init__(made, end_marker, owns_store=store is None)
+        self.client = redis_client
+        self.stream_prefix = stream_prefix
+        self.status_prefix = status_prefix
