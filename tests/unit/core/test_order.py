@@ -116,6 +116,16 @@ def test_o4_an_anchored_page_needs_no_confirmation() -> None:
     assert order.flowing
 
 
+def test_o4_the_beginning_of_the_log_is_no_anchor_once_live_has_begun() -> None:
+    """Asked from the start while the log was empty; meanwhile live gave 4, 5 was lost and trimmed with it."""
+    seen = Seen()
+    order = opened(seen)
+    order.live(rec(4, 0), 1)
+    order.page(0, [rec(6, None)], 0)
+    assert seen.told == [4]
+    assert (order.need, order.start) == (Need.PAGE, 4)
+
+
 def test_o5_a_stale_page_is_repeated_with_backoff_until_the_hole_is_filled() -> None:
     seen = Seen()
     order = flowing(seen)

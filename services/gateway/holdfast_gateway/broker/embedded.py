@@ -15,6 +15,7 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -69,6 +70,7 @@ class EmbeddedServer:
         self._wanted_port = port
         self._binary = binary
         self._extra_config = extra_config
+        self._name = f"holdfast-{secrets.token_hex(4)}"
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
         self._lock: IO[str] | None = None
@@ -132,7 +134,7 @@ class EmbeddedServer:
     def _write_config(self) -> None:
         store = json.dumps(str(self._directory.resolve() / "store"))
         (self._directory / "nats-server.conf").write_text(
-            f"server_name: holdfast-embedded\n"
+            f"server_name: {self._name}\n"
             f'listen: "{self._host}:{self._port}"\n'
             f"jetstream {{ store_dir: {store} }}\n"
             f"max_payload: 1MB\n"
@@ -188,10 +190,10 @@ class EmbeddedServer:
         try:
             async with asyncio.timeout(1.0):
                 line = await reader.readline()
-            # Ours, and not somebody else's server that took the port in between.
+            # Ours, and not another server that has the port.
             return (
                 line.startswith(b"INFO ")
-                and b'"server_name":"holdfast-embedded"' in line
+                and f'"server_name":"{self._name}"'.encode() in line
                 and b'"jetstream":true' in line
             )
         except (OSError, TimeoutError):
