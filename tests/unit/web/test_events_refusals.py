@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.web.conftest import Site
-from tests.unit.web.test_sessions import assert_problem
 
 from holdfast_gateway.auth import Action, Credentials, Unauthenticated
 from holdfast_gateway.runtime.api import HubSettings
+from tests.unit.web.conftest import Site
+from tests.unit.web.test_sessions import assert_problem
 
 EVENTS = "/v1/sessions/chat-42/events"
 

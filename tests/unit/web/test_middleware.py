@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
-from tests.unit.web.conftest import Site
-from tests.unit.web.test_sessions import assert_problem
 
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web.middleware import HostGuard, SafeHeaders
+from tests.unit.web.conftest import Site
+from tests.unit.web.test_sessions import assert_problem
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.unit.web.conftest import Site
 
 from holdfast.wire import SessionKey
 from holdfast.wire import codec as w
 from holdfast_gateway.runtime.api import HubSettings
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web.problems import KINDS
+from tests.unit.web.conftest import Site
 
 
 async def test_the_state_of_an_open_run(site: Site) -> None:
