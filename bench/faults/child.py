@@ -69,6 +69,8 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
+                # In the harness's own group the kernel would wake a stopped child when the shell behind it goes.
+                start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
 

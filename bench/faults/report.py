@@ -45,7 +45,7 @@ WHAT = {
     "leader-kill": "SIGKILL of the node that leads a stream; started again 3 to 6 s later",
     "planned-change": "four step-downs of stream leaders, then one node drained with lame duck and started again",
     "gateway-kill": "SIGKILL of a gateway under its viewers, sometimes of both in turn; started again",
-    "link-cut": "all links of a gateway to NATS reset, frozen or black-holed for 0.2 to 7 s, then healed",
+    "link-cut": "all links of a gateway to NATS reset, frozen, black-holed or forgotten for 0.2 to 7 s, then healed",
     "bad-viewers": "24 KB events at 60/s; viewers that stop reading, that are killed, that keep hanging up",
     "dead-producer": "a producer killed, one stopped until judged lost, one stopped and taken over; both woken",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 GATEWAYS = 2
-LINK_MODES = ("cut", "freeze", "blackhole")
+LINK_MODES = ("cut", "freeze", "blackhole", "forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def gateway_kill(rng: Random, streams: int) -> Schedule:
 
 
 def link_cut(rng: Random, streams: int) -> Schedule:
-    """All links of one gateway to NATS reset, frozen or black-holed for a while, then healed."""
+    """All links of one gateway to NATS reset, frozen, black-holed or forgotten for a while, then healed."""
     at, gateway = rng.uniform(0.5, 1.5), rng.randrange(GATEWAYS)
     back = at + rng.choice((rng.uniform(0.2, 1.5), rng.uniform(2.0, 7.0)))
     mode = rng.choice(LINK_MODES)

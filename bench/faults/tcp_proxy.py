@@ -1,8 +1,9 @@
 """A TCP proxy in a process of its own, for the link between a gateway and its NATS servers.
 
 Standard input takes one word a line: ``cut`` resets what is open and refuses what is new; ``freeze`` leaves every byte
-where it is, as a partition that TCP outlives does; ``blackhole`` goes on accepting and drops the bytes, as a middlebox
-that lost its state does; ``heal`` ends all of them (connections that lost bytes are reset: TCP never skips).
+where it is, as a partition that TCP outlives does; ``blackhole`` goes on accepting and drops the bytes; ``forget``
+drops the bytes of the connections that are open and serves new ones, as a middlebox that lost its state does; ``heal``
+ends all of them (connections that lost bytes are reset: TCP never skips).
 End of input ends the process.
 
 Usage: ``python -m bench.faults.tcp_proxy 21001=127.0.0.1:24222 21002=127.0.0.1:24223``
@@ -30,14 +31,17 @@ class Link:
 
     def command(self, word: str) -> None:
         """Change the mode; unknown words are an error of the harness and end the process."""
-        if word not in ("cut", "freeze", "blackhole", "heal"):
+        if word not in ("cut", "freeze", "blackhole", "forget", "heal"):
             raise ValueError(word)
         self.mode = word
         if word == "cut":
             for pair in list(self._pairs):
                 pair.abort()
+        if word == "forget":
+            for pair in self._pairs:
+                pair.forgotten = True
         if word == "heal":
-            for pair in [pair for pair in self._pairs if pair.lost_bytes]:
+            for pair in [pair for pair in self._pairs if pair.lost_bytes or pair.forgotten]:
                 pair.abort()
         if word == "freeze":
             self._open.clear()
@@ -75,7 +79,7 @@ class Link:
                 await self._open.wait()
                 if not received:
                     break
-                if self.mode == "blackhole":
+                if self.mode == "blackhole" or pair.forgotten:
                     pair.lost_bytes += len(received)
                     continue
                 sink.write(received)
@@ -89,6 +93,7 @@ class Pair:
     def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self._writers = (near, far)
         self.lost_bytes = 0
+        self.forgotten = False
 
     def abort(self) -> None:
         """Reset both halves."""

@@ -118,6 +118,22 @@ async def test_a_black_hole_drops_bytes_and_its_connections_do_not_survive(tmp_p
         writer.transport.abort()
 
 
+async def test_what_is_forgotten_is_dropped_and_what_is_new_is_served(tmp_path: Path) -> None:
+    async with proxied_echo(tmp_path) as echo:
+        reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
+        assert await exchange(reader, writer, b"one") == b"one"
+        await echo.mode("forget")
+        with pytest.raises(TimeoutError):
+            await exchange(reader, writer, b"two")
+        new_reader, new_writer = await asyncio.open_connection("127.0.0.1", echo.port)
+        assert await exchange(new_reader, new_writer, b"three") == b"three"
+        await echo.mode("heal")
+        assert await is_reset(reader, writer, b"")
+        assert await exchange(new_reader, new_writer, b"four") == b"four"
+        writer.transport.abort()
+        new_writer.transport.abort()
+
+
 async def test_a_viewer_resumes_with_its_last_id_and_stops_at_204(tmp_path: Path) -> None:
     answers = [
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
