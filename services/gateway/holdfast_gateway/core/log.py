@@ -151,6 +151,11 @@ class SessionLog:
         at = bisect_right(self._marks, sequence, lo=self._head, key=_sequence) - 1
         return self.before if at < self._head else self._marks[at]
 
+    def following(self, sequence: int) -> int:
+        """Sequence of the first entry in the ring behind this one; the next possible one if there is none."""
+        at = bisect_right(self._marks, sequence, lo=self._head, key=_sequence)
+        return self._marks[at].sequence if at < len(self._marks) else max(sequence, self.tail.sequence) + 1
+
     def entry(self, mark: Mark) -> Encoded | None:
         """One entry's frames, if the ring has it."""
         at = self._at(mark.index)

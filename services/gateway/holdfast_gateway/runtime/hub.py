@@ -241,7 +241,7 @@ class Hub:
     async def _session(self, key: SessionKey) -> AsyncIterator[LiveSession]:
         """The live session, opened if need be, held while the block runs. Raises `SourceUnavailable`."""
         session = self._sessions.get(key)
-        if session is None:
+        while session is None or session.closed:  # the clock may let it go before we are back from opening it
             if self._closed:
                 raise SourceUnavailable("the gateway is stopping")
             opening = self._opening.get(key)

@@ -10,8 +10,9 @@ P4. A viewer to whom there is nothing to send gets the tail's id at once, so tha
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from holdfast.wire import Cursor, Phase
 from holdfast_gateway.core import sse
@@ -22,6 +23,9 @@ from holdfast_gateway.ports import Located
 from holdfast_gateway.runtime.api import SessionUnknown
 from holdfast_gateway.runtime.session import LiveSession
 from holdfast_gateway.runtime.snapshots import snapshot_of
+
+READS: Final = 5
+RETRY_SECONDS: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -120,15 +124,26 @@ async def _gap(session: LiveSession, cursor: Cursor, located: Located) -> Placed
     """What the cursor asks for cannot be had: say so, then the earliest that is left of it."""
     core = session.core
     await session.caught_up()
-    after = cursor.sequence if located is Located.TRIMMED else 0
-    if after < core.erased_at - 1:
-        earliest, mark = core.erased_at, core.place(core.erased_at - 1)
-    else:
-        page = await session.source.read(session.key, after, 2)
-        first = next((r.sequence for r in page.records if r.sequence > after), core.log.before.sequence + 1)
-        earliest, mark = first, (core.log.place(first - 1) or ORIGIN) if after else ORIGIN
-    told = sse.gap(located.value, str(cursor), core.cursor(earliest), core.cursor(core.tail))
+    after = max(cursor.sequence if located is Located.TRIMMED else 0, core.erased_at - 1)
+    first = await _earliest(session, after)
+    mark = core.place(first - 1) if after else ORIGIN
+    told = sse.gap(located.value, str(cursor), core.cursor(first), core.cursor(core.tail))
     return Placed(mark, [told], lost_sequence=mark.sequence, gap=located.value)
+
+
+async def _earliest(session: LiveSession, after: int) -> int:
+    """The first sequence left behind this one. Replicas may be behind: the ring is believed, then a few reads."""
+    log = session.core.log
+    for patience in range(READS, -1, -1):
+        if log.covers(after) and after:
+            return log.following(after)
+        page = await session.source.read(session.key, after, 2)
+        first = next((r.sequence for r in page.records if r.sequence > after), None)
+        if first is not None:
+            return first
+        if patience:
+            await asyncio.sleep(RETRY_SECONDS)
+    return log.following(log.before.sequence)
 
 
 def _with_snapshot(session: LiveSession, placed: Placed, builder: SnapshotBuilder) -> Placed:
