@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from holdfast.serving.base import BaseSSEStreamer
+
+if TYPE_CHECKING:
+    from holdfast.client import Holdfast
 
 __all__ = ["Backend", "get_streamer"]
 
@@ -17,6 +20,8 @@ def get_streamer(
     stream_prefix: str = "stream:chat",
     status_prefix: str = "status:chat",
     end_marker: str = "[END]",
+    *,
+    nats_client: Holdfast | None = None,
 ) -> BaseSSEStreamer:
     """Make a streamer.
 
@@ -26,6 +31,7 @@ def get_streamer(
         stream_prefix: for `redis`, of the streams' names.
         status_prefix: for `redis`, of the status hashes' names.
         end_marker: accepted for the sake of old code; data is never compared with it.
+        nats_client: for `nats`, a connection of the caller's; None: one as `holdfast.connect()` makes it.
 
     Raises:
         ValueError: an unknown backend, or `redis` without a client.
@@ -40,4 +46,8 @@ def get_streamer(
         from holdfast.redis_stream import RedisSSEStreamer
 
         return RedisSSEStreamer(redis_client, stream_prefix, status_prefix, end_marker)
+    if backend == "nats":
+        from holdfast.nats_stream import NatsSSEStreamer
+
+        return NatsSSEStreamer(nats_client, end_marker)
     raise ValueError(f"no such backend: {backend!r}; there are 'memory', 'redis' and 'nats'")
