@@ -206,6 +206,9 @@ class Connection:
     async def _probe(self) -> None:
         client = self._client
         try:
+            reading: asyncio.Task[None] | None = getattr(client, "_reading_task", None)
+            if reading is not None and reading.done():  # nats-py's flush then says that all is well
+                raise OSError("nobody reads the connection")
             await client.flush(timeout=PROBE_SECONDS)  # type: ignore[arg-type]
         except (NatsError, OSError, TimeoutError) as error:
             self.last_error = str(error) or "no answer to a ping"

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STOP_FLUSH_SECONDS: Final = 2.0
 """How long a stopping process tries to tell the log that it stops."""
 
+FAIL_FLUSH_SECONDS: Final = 15.0
+"""How long a block that failed tries to tell the log so: longer than an election (4 to 9 s)."""
+
 FailureText = str | Callable[[BaseException], str] | None
 
 
@@ -260,10 +263,15 @@ class Session:
             if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)):
                 await self.stop()
             else:
-                try:
-                    await self.fail("producer_error", self._text_of(error))
-                except HoldfastError:
-                    pass  # the block's own exception says more
+                await self._fail_bounded(self._text_of(error))
+
+    async def _fail_bounded(self, message: str) -> None:
+        """The block's own exception is not to wait for ever for a broker that is away, nor to be hidden."""
+        try:
+            async with asyncio.timeout(FAIL_FLUSH_SECONDS):
+                await self.fail("producer_error", message)
+        except (HoldfastError, TimeoutError):
+            self._abandon()
 
     def _text_of(self, error: BaseException) -> str:
         chosen = self._failure_message
