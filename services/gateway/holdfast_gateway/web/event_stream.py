@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from holdfast_gateway.runtime.api import Viewer
+from holdfast_gateway.web.handover import Handle, handle_in
 from holdfast_gateway.web.stream_asgi import FramedResponse
 
-STREAM_HEADERS = {
+STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
 }
 """What every event stream says, also one that is refused."""
+
+_CLOSE: Final = (b"connection", b"close")
 
 
 class EventStream(Response):
@@ -26,18 +30,45 @@ class EventStream(Response):
     bytes.
     """
 
-    media_type = "text/event-stream"
-
     def __init__(self, viewer: Viewer, headers: Mapping[str, str] | None = None) -> None:
-        self._framed = FramedResponse(viewer, headers)
+        super().__init__(None, 200, {**STREAM_HEADERS, **(headers or {})})
+        # An empty body's length is not the stream's.
+        self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
         self.viewer = viewer
-        self.status_code = 200
-        self.background = None
-        self.body = b""
-        self.raw_headers = self._framed.raw_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, then everything the viewer gets."""
-        # Headers set on this object after it was made (CORS, FastAPI's own response) are on the same list.
-        self._framed.raw_headers = self.raw_headers
-        await self._framed(scope, receive, send)
+        """Send the head, then everything the viewer gets. Cancelling it detaches the viewer."""
+        handle = handle_in(scope)
+        if handle is None:
+            await self._framed(scope, receive, send, self.raw_headers)
+            return
+        try:
+            head = [*self.raw_headers, _CLOSE]
+            await send({"type": "http.response.start", "status": self.status_code, "headers": head})
+            taken = self._take(handle)
+        except BaseException:
+            self.viewer.detach()
+            raise
+        if not taken:
+            await self._framed(scope, receive, _without_head(send), head)
+
+    def _take(self, handle: Handle) -> bool:
+        if not (handle.possible and handle.begun):
+            return False
+        handle.take(self.viewer)
+        return True
+
+    async def _framed(self, scope: Scope, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        response = FramedResponse(self.viewer)
+        response.raw_headers = headers
+        await response(scope, receive, send)
+
+
+def _without_head(send: Send) -> Send:
+    """A `send` for a response whose head has been sent already."""
+
+    async def body_only(message: Message) -> None:
+        if message["type"] != "http.response.start":
+            await send(message)
+
+    return body_only
