@@ -27,7 +27,7 @@ Why `none` meets a holder's records at all: the log is trimmed from the front, s
 writer's messages name their run (`Holdfast-Run`), so that a cancel still finds it. A run that plain data seemed to open
 at the very front is only inferred: the first record that names an older run shows that this one was open all the time
 (gap{trimmed}, and its writer is the holder). A `cancelled` shows nothing: it is stored unconditionally, so its run may
-have ended long before.
+have ended long before. Nor does a terminal that names no run say what it closed, so plain data may follow it.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Phase(StrEnum):
 class RunState:
     """Where a session stands after a prefix of its log. `run` is 0 while there was none.
 
-    `inferred`: the run was already there, or seemed to begin, at the first record we know; its opening and its holder
-    may be trimmed.
+    `inferred`: what came before the first record we know is guessed. Open: the run's opening and its holder may be
+    trimmed. Closed: it may have ended before, and well, so plain data opens the next run.
     """
 
     phase: Phase = Phase.NONE
@@ -156,7 +156,7 @@ _OWN: Final = frozenset({Kind.DATA, Kind.ALIVE, Kind.RESET, Kind.TAKEOVER, Kind.
 
 def _learn(state: RunState, record: Record) -> tuple[RunState, tuple[Output, ...]]:
     """What a record says about a run whose opening is trimmed: the state it was written in, and the gap to tell."""
-    if record.kind not in _OWN or not (state.phase is Phase.NONE or state.inferred):
+    if record.kind not in _OWN or state.phase is Phase.CLOSED or (state.phase is Phase.OPEN and not state.inferred):
         return state, _NONE
     run = record.run or 0
     if not 0 < run < record.sequence:
@@ -195,7 +195,7 @@ def _data(state: RunState, record: Record) -> tuple[RunState, tuple[Output, ...]
         if state.lost and record.writer == state.writer:  # plain data says nothing about another holder's health
             return replace(state, lost=False), (control.back(state.run), *record.events)
         return state, record.events
-    if not plain or (state.phase is Phase.CLOSED and state.closed_by is not Kind.END):
+    if not plain or (state.phase is Phase.CLOSED and state.closed_by is not Kind.END and not state.inferred):
         return state, _NONE
     return replace(_opened(state, record), inferred=state.phase is Phase.NONE), record.events
 
@@ -245,8 +245,8 @@ def _lost(state: RunState, record: Record) -> tuple[RunState, tuple[Output, ...]
 
 
 def _terminal(state: RunState, record: Record) -> tuple[RunState, tuple[Output, ...]]:
-    if state.phase is Phase.NONE:  # it names no run: whichever there was, it is over
-        closed = _closed(state, record, record.kind)
+    if state.phase is Phase.NONE:  # it names no run: whichever there was is over, by this or by what is trimmed
+        closed = replace(_closed(state, record, record.kind), inferred=True)
         return closed, (
             control.trimmed(record.sequence),
             control.terminal(closed.closed_by, closed.run, closed.payload),
