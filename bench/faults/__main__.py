@@ -65,7 +65,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--runs", type=int, default=20, help="of each fault")
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
-    parser.add_argument("--fault", action="append", choices=list(FAULTS), help="only this one; may be repeated")
+    parser.add_argument("--fault", action="append", choices=[*FAULTS, "storm"], help="only this one; may be repeated")
     parser.add_argument("--results", type=Path, default=Path("bench/faults/results.json"))
     parser.add_argument("--append", action="store_true", help="keep what the results file holds")
     parser.add_argument("--page", type=Path, help="write the page from the results")

@@ -143,6 +143,32 @@ def dead_producer(rng: Random, streams: int) -> Schedule:
     return Schedule("dead-producer", tuple(steps), writers=(Writers(3), Writers(3), Writers(3), Writers(3)))
 
 
+def storm(rng: Random, streams: int) -> Schedule:
+    """Much of it at once; not one of the six, for whoever hunts: ``python -m bench.faults --fault storm``."""
+    victim, kill = rng.randrange(GATEWAYS), rng.uniform(0.5, 3.0)
+    link, cut = (victim + 1) % GATEWAYS, rng.uniform(0.5, 4.0)
+    leader, stop = rng.uniform(0.5, 4.0), rng.uniform(0.5, 2.0)
+    steps = [
+        Step(leader, "kill leader", rng.randrange(streams)),
+        Step(leader + rng.uniform(1.0, 5.0), "start node", 0),
+        Step(kill, "kill gateway", victim),
+        Step(kill + rng.uniform(0.5, 3.0), "start gateway", victim),
+        Step(cut, "link", link, rng.choice(LINK_MODES)),
+        Step(cut + rng.uniform(0.3, 5.0), "link", link, "heal"),
+        Step(stop, "stop viewers", 1),
+        Step(stop + rng.uniform(1.0, 6.0), "continue viewers", 1),
+        Step(rng.uniform(1.0, 5.0), "kill viewers", 2),
+    ]
+    watchers = (Watchers(), Watchers("rude", receive_buffer_bytes=4096), Watchers("vanished"))
+    return Schedule(
+        "storm",
+        tuple(sorted(steps, key=lambda step: step.at_seconds)),
+        writers=(Writers(3), Writers(2, 40.0, 12_000)),
+        watchers=(*watchers, Watchers("rude", spread_seconds=4.0, hang_up_every_seconds=1.0)),
+        after_seconds=3.0,
+    )
+
+
 FAULTS: dict[str, Callable[[Random, int], Schedule]] = {
     "leader-kill": leader_kill,
     "planned-change": planned_change,
@@ -157,9 +183,9 @@ def schedule(fault: str, seed: int, run: int, streams: int) -> Schedule:
     """The schedule of one run; a pure function of its arguments.
 
     Args:
-        fault: A key of `FAULTS`.
+        fault: A key of `FAULTS`, or ``storm``.
         seed: The seed of the whole series.
         run: The number of the run.
         streams: How many streams there are to choose from.
     """
-    return FAULTS[fault](Random(f"{seed}/{fault}/{run}"), streams)
+    return (FAULTS | {"storm": storm})[fault](Random(f"{seed}/{fault}/{run}"), streams)
