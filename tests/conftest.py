@@ -36,6 +36,6 @@ async def nats_url(nats_server: EmbeddedServer) -> str:
 @pytest.fixture
 async def provisioned(nats_server: EmbeddedServer) -> str:
     """URL of a running server with the streams of the default namespace: one partition, one replica."""
-    report = await provision([nats_server.url])
+    report = await provision([nats_server.url], max_bytes=256 * 1024**2)
     assert report.ok, str(report)
     return nats_server.url
