@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-fault bench-faults clean bench bench-full
+.PHONY: help setup run test lint unit test-fault bench-faults clean bench bench-full test-e2e
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,15 @@ lint: $(STAMP) ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+E2E := tests/e2e/node/node_modules/.installed
+$(E2E): tests/e2e/node/package.json
+	@command -v npm >/dev/null || { echo "npm is missing (on Debian: apt-get install nodejs npm)"; exit 1; }
+	@cd tests/e2e/node && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
+
+test-e2e: $(STAMP) $(E2E) ## the page in headless Chromium, and clients that others wrote (needs chromium, node)
+	$(BIN)/python -m pytest -q tests/e2e
 
 test-fault: $(STAMP) ## two minutes of kills, cuts and stalls on a real cluster (HOLDFAST_FAULT_SEED repeats one)
 	$(BIN)/python -m pytest -q -s tests/fault
@@ -60,4 +69,4 @@ bench-full: $(STAMP) ## every cell against every peer (needs redis-server, node,
 	$(BIN)/python -m bench long
 
 clean: ## remove what setup and runs made
-	rm -rf $(VENV) .holdfast .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) tests/e2e/node/node_modules tests/adapters/node/node_modules .holdfast .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

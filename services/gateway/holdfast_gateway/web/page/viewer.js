@@ -94,7 +94,7 @@ export class Viewer {
     this.finished("ended", "good", result === undefined ? "the end" : `the end: ${JSON.stringify(result)}`);
   }
   told_failed({ reason, message }) {
-    this.finished("failed", "bad", `failed: ${REASONS[reason] ?? reason}${message ? `, ${message}` : ""}`);
+    this.finished("failed", "bad", `failed: ${REASONS[reason] ?? message ?? reason}`);
   }
   told_cancelled({ reason }) { this.finished("stopped", "wait", reason ? `stopped: ${reason}` : "stopped"); }
   told_reset() { this.transcript.reset(); }
