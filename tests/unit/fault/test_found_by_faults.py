@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from holdfast.wire import Phase, RunState
+from holdfast_gateway.broker.jetstream.streams import NotServable, patiently
 from holdfast_gateway.core.judge import Judge, Probe, Rule, Step, StoreFailed, StoreLost
+from holdfast_gateway.ports import SourceUnavailable
 
 LEASE, GRACE = 3.0, 12.0
 
@@ -43,3 +45,34 @@ def _until_closing(judge: Judge, lost: RunState, now: float) -> tuple[Step, floa
             judge.probed(True, judge.tail, now)
         elif step is not None:
             return step, now
+
+
+class Silent:
+    """A cluster that says nothing at first, then answers; or an operator's mistake."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.asked = 0
+
+    async def ask(self) -> str:
+        self.asked += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return "streams"
+
+
+async def test_a_gateway_started_during_an_election_waits_for_it() -> None:
+    """A pod that came back while the cluster had no meta leader gave up after one unanswered request."""
+    cluster = Silent(SourceUnavailable("no answer"), SourceUnavailable("no answer"))
+    assert await patiently(cluster.ask, 60.0, pause_seconds=0.0) == "streams"
+    assert cluster.asked == 3
+
+
+async def test_a_silent_cluster_is_given_up_and_a_wrong_one_at_once() -> None:
+    silent = Silent(SourceUnavailable("no answer"), SourceUnavailable("still none"))
+    with pytest.raises(SourceUnavailable, match="no answer"):
+        await patiently(silent.ask, 0.0)
+    wrong = Silent(NotServable("there are no streams"))
+    with pytest.raises(NotServable):
+        await patiently(wrong.ask, 60.0)
+    assert (silent.asked, wrong.asked) == (1, 1)

@@ -16,7 +16,7 @@ from holdfast.wire import Namespace
 from holdfast.wire.limits import CONTRACT_VERSION, DEFAULT_LEASE_SECONDS, MAX_EVENT_BYTES
 from holdfast.wire.subjects import DEFAULT_PREFIX, StreamName, incarnation_at
 from holdfast_gateway.broker.jetstream.link import Link, access
-from holdfast_gateway.broker.jetstream.streams import CONTRACT_KEY, PARTITIONS_KEY, Api, ApiError, ask
+from holdfast_gateway.broker.jetstream.streams import CONTRACT_KEY, PARTITIONS_KEY, Api, ApiError, ask, patiently
 from holdfast_gateway.ports import SourceUnavailable
 
 MIN_MAX_AGE_SECONDS = 10 * DEFAULT_LEASE_SECONDS
@@ -28,6 +28,8 @@ DUPLICATE_WINDOW_SECONDS = 2
 
 _NS = 1_000_000_000
 _API_SECONDS = 10.0
+_LOOK_SECONDS = 3.0
+"""Looking is asked again: a request sent while there is no meta leader is never answered."""
 
 
 class Outcome(StrEnum):
@@ -140,7 +142,7 @@ async def provision(
         "duplicate_window": DUPLICATE_WINDOW_SECONDS * _NS,
     }
     async with _Admin(servers, options, api or Api(), connect_seconds) as admin:
-        there = await admin.streams(prefix)
+        there = await patiently(lambda: admin.streams(prefix), connect_seconds)
         incarnation = incarnation_at(time.time())
         reports = _strangers(there, namespace)
         for number, current in there.items():
@@ -169,7 +171,7 @@ async def verify(
     Raises `SourceUnavailable`: no server was reached, or it did not answer.
     """
     async with _Admin(servers, options, api or Api(), connect_seconds) as admin:
-        there = await admin.streams(prefix)
+        there = await patiently(lambda: admin.streams(prefix), connect_seconds)
     partitions = max((_partitions_of(c) for n, c in there.items() if isinstance(n, int)), default=0) or 1
     namespace = Namespace(min(partitions, 1024), prefix)
     reports = _strangers(there, namespace)
@@ -308,11 +310,11 @@ class _Admin:
         while True:
             try:
                 answer = await ask(
-                    self._link, self._api.stream_names, {"offset": offset, "subject": f"{prefix}.>"}, _API_SECONDS
+                    self._link, self._api.stream_names, {"offset": offset, "subject": f"{prefix}.>"}, _LOOK_SECONDS
                 )
                 names = answer.get("streams") or []
                 for name in names:
-                    info = await ask(self._link, f"{self._api.stream_info}.{name}", {}, _API_SECONDS)
+                    info = await ask(self._link, f"{self._api.stream_info}.{name}", {}, _LOOK_SECONDS)
                     parsed = StreamName.parse(name)
                     ours = parsed is not None and parsed.prefix == prefix and parsed.partition not in found
                     found[parsed.partition if ours and parsed is not None else name] = info["config"]

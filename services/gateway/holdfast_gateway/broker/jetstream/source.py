@@ -90,7 +90,11 @@ class JetStreamSource:
         try:
             await self.live_link.connect(self._connect_seconds)
             await self._read_link.connect(self._connect_seconds)
-            self._adopt(await streams.discover(self._read_link, self._api, self._prefix))
+            self._adopt(
+                await streams.patiently(
+                    lambda: streams.discover(self._read_link, self._api, self._prefix), self._connect_seconds
+                )
+            )
         except BaseException:
             await self.close()
             raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.wire import Namespace, StreamName
 from holdfast.wire.limits import CONTRACT_VERSION
@@ -14,6 +15,8 @@ from holdfast_gateway.ports import SourceUnavailable
 
 CONTRACT_KEY = "holdfast_contract"
 PARTITIONS_KEY = "holdfast_partitions"
+
+_T = TypeVar("_T")
 
 STREAM_NOT_FOUND = 10059
 MESSAGE_NOT_FOUND = 10037
@@ -36,6 +39,36 @@ class ApiError(Exception):
     def __init__(self, code: int, description: str) -> None:
         self.code = code
         super().__init__(f"{description} ({code})")
+
+
+class NotServable(SourceUnavailable):
+    """The cluster has answered, and what it has cannot be served: only an operator can change that."""
+
+
+PAUSE_SECONDS = 0.25
+
+
+async def patiently(
+    attempt: Callable[[], Awaitable[_T]], patience_seconds: float, pause_seconds: float = PAUSE_SECONDS
+) -> _T:
+    """What the attempt gives, tried again for as long as nobody answers: a cluster without a meta leader is silent.
+
+    A pod started in the seconds of an election has to come up all the same.
+
+    Raises:
+        SourceUnavailable: the last attempt's, once the patience is over; `NotServable` at once.
+    """
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + patience_seconds
+    while True:
+        try:
+            return await attempt()
+        except NotServable:
+            raise
+        except SourceUnavailable:
+            if clock() >= give_up_at:
+                raise
+        await asyncio.sleep(pause_seconds)
 
 
 async def ask(link: Link, subject: str, request: Mapping[str, Any], timeout_seconds: float = 3.0) -> dict[str, Any]:
@@ -80,11 +113,14 @@ async def names_of(link: Link, api: Api, prefix: str) -> list[tuple[str, StreamN
 
 
 async def discover(link: Link, api: Api, prefix: str, known: Found | None = None) -> Found:
-    """What there is. Raises `SourceUnavailable` if it cannot be told or is not complete; `known` saves questions."""
+    """What there is; `known` saves questions.
+
+    Raises `SourceUnavailable` if it cannot be told, `NotServable` if it is not complete or not for this version.
+    """
     try:
         found = await names_of(link, api, prefix)
         if not found:
-            raise SourceUnavailable(f"there are no streams for subjects {prefix}.>: run `holdfast-gateway provision`")
+            raise NotServable(f"there are no streams for subjects {prefix}.>: run `holdfast-gateway provision`")
         names = {parsed.partition: name for name, parsed in found}
         streams = {parsed.partition: parsed for _, parsed in found}
         if known is not None and known.names == names:
@@ -94,13 +130,13 @@ async def discover(link: Link, api: Api, prefix: str, known: Found | None = None
         raise SourceUnavailable(f"cannot list the streams: {refused}") from None
     metadata = (info.get("config") or {}).get("metadata") or {}
     if metadata.get(CONTRACT_KEY) != str(CONTRACT_VERSION):
-        raise SourceUnavailable(
+        raise NotServable(
             f"stream {names[min(names)]} speaks contract version {metadata.get(CONTRACT_KEY)!r}, "
             f"this gateway speaks {CONTRACT_VERSION}"
         )
     partitions = str(metadata.get(PARTITIONS_KEY, ""))
     if not partitions.isdigit() or set(names) != set(range(int(partitions))):
-        raise SourceUnavailable(
+        raise NotServable(
             f"the namespace {prefix} should have {partitions or 'a known number of'} streams and has {len(names)}: "
             "run `holdfast-gateway provision`"
         )
