@@ -8,8 +8,9 @@ With `pytest_plugins = ["holdfast.testing.fixtures"]` in your `conftest.py` ther
 `holdfast_server` (a real nats-server of this machine), `holdfast_client` and `holdfast_container` (the same in Docker).
 """
 
+from holdfast.testing.cluster import NatsCluster
 from holdfast.testing.memory import MemoryBroker, MemoryLog, memory
 from holdfast.testing.server import NatsServer, find_binary
 from holdfast.testing.streams import create_streams
 
-__all__ = ["MemoryBroker", "MemoryLog", "NatsServer", "create_streams", "find_binary", "memory"]
+__all__ = ["MemoryBroker", "MemoryLog", "NatsCluster", "NatsServer", "create_streams", "find_binary", "memory"]
