@@ -324,7 +324,7 @@ class Session(RuleBasedStateMachine):
             # It begins where no run is open: from the next opening on the same story, to the letter.
             if theirs:
                 assert [(at, o) for at, o in ours if at >= theirs[0][0]] == theirs
-                assert replace(reader.state, inferred=False) == replace(full.state, inferred=False)
+                assert same(reader.state) == same(full.state)
             return
         if before.cancelled_names:
             return  # cancelled ahead of a start that it sees without the cancel: see test_i6 below
@@ -353,6 +353,11 @@ class Session(RuleBasedStateMachine):
                 assert plain or (isinstance(output, Control) and output.event in CLOSING), "no gap before a trimmed run"
 
 
+def same(state: RunState) -> RunState:
+    """What readers of different suffixes agree on: not on what they guess, nor on cancels of runs they never saw."""
+    return replace(state, inferred=False, cancelled_names=())
+
+
 def opens(output: Output, record: Record) -> bool:
     """Whether this may be told while no run is open."""
     if isinstance(output, Event):
@@ -370,5 +375,5 @@ def from_start(told: list[tuple[int, Output]], first: int) -> list[tuple[int, Ou
     return out
 
 
-Session.TestCase.settings = settings(max_examples=500, stateful_step_count=40, deadline=None)
+Session.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestSession = Session.TestCase
