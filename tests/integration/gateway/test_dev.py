@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -199,3 +200,34 @@ async def test_the_port_is_checked_before_anything_is_started(tmp_path: Path) ->
         assert f"Choose another with --port {int(port) + 1}" in second.text
         assert not (elsewhere / ".holdfast").exists()
         assert os.listdir(tmp_path / ".holdfast")
+
+
+async def test_make_run_ends_with_ctrl_c_within_two_seconds_and_leaves_no_child(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C reaches make and everything below it at once."""
+    root = Path(__file__).parents[3]
+    output = tmp_path / "output"
+    environ = os.environ | {"HOLDFAST_PORT": "0", "HOLDFAST_HOME": str(tmp_path / "home")}
+    with output.open("wb") as sink:
+        make = await asyncio.create_subprocess_exec(
+            *("make", "-s", "-C", str(root), "-o", ".venv/.installed", "run", f"VENV={sys.prefix}"),
+            *("-o", f"{sys.prefix}/.installed"),
+            stdout=sink,
+            stderr=sink,
+            env=environ,
+            start_new_session=True,
+        )
+    program = Program(make, output)
+    try:
+        await program.up()
+        below = children_of(make.pid)
+        assert any("nats-server" in line for line in below.values())
+        begun = time.monotonic()
+        os.killpg(make.pid, signal.SIGINT)
+        await program.wait(10)
+        await until(lambda: not [pid for pid in below if alive(pid)], 2)
+        assert time.monotonic() - begun < 2.0
+    finally:
+        if make.returncode is None:
+            os.killpg(make.pid, signal.SIGTERM)
+            await make.wait()
+    assert "Traceback" not in program.text
