@@ -164,8 +164,8 @@ class Cluster:
         """The streams that a node leads now."""
         return [stream for stream in await self.streams() if await self.leader(stream) is node]
 
-    async def elected(self, stream: str, instead_of: Node) -> Node:
-        """Wait until another node leads a stream than the one that was killed.
+    async def elected(self, stream: str, killed: Node) -> Node:
+        """Wait until a stream whose leader was killed has one again: another node, or the same one come back.
 
         Raises:
             TimeoutError: None did within `READY_SECONDS`.
@@ -176,7 +176,7 @@ class Cluster:
                     name = (await self.ask(f"STREAM.INFO.{stream}"))["cluster"].get("leader")
                 except LookupError:
                     name = None
-                if name and name != instead_of.name:
+                if name and (name != killed.name or killed.child.alive):
                     return self.node(name)
                 await asyncio.sleep(0.05)
 
