@@ -18,12 +18,12 @@ import pytest
 import pytest_asyncio
 from bench.faults.cluster import Cluster
 from bench.faults.free_ports import FreePorts
-from tests.integration.broker.sinks import Sink, text, until
 
 from holdfast.wire import Record, SessionKey
 from holdfast_gateway.broker.jetstream import JetStreamSource
 from holdfast_gateway.broker.provision import provision
 from holdfast_gateway.ports import Appended, Refused, SourceUnavailable
+from tests.sinks import Sink, text, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio(loop_scope="module")]
 

@@ -19,7 +19,7 @@ from holdfast_gateway.broker.jetstream.channel import Channel
 from holdfast_gateway.broker.jetstream.link import Link, access
 from holdfast_gateway.broker.jetstream.streams import ask
 from holdfast_gateway.ports import Appended, SourceUnavailable
-from tests.integration.broker.sinks import Sink, fill, text, until
+from tests.sinks import Sink, fill, text, until
 
 KEY = SessionKey.of("chat-1")
 VICTIM = SessionKey.of("victim", "tenant_b")

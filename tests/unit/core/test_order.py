@@ -338,6 +338,21 @@ def test_closing_at_a_gap_stops_before_the_record() -> None:
     assert seen.told == [("gap", 9)]
 
 
+def test_closing_at_a_held_record_asks_for_nothing_more() -> None:
+    class At5(Closing):
+        def on_records(self, records: Sequence[Record]) -> None:
+            Seen.on_records(self, records)
+            if records[-1].sequence == 5:
+                self.order.close()
+
+    seen = At5()
+    order = seen.order = opened(seen)
+    order.live(rec(5, 3), 1)
+    order.page(0, [rec(3, 0)], 1)
+    assert seen.told == [3, 5]
+    assert order.need is Need.NOTHING
+
+
 def test_closing_within_a_drain_stops_there() -> None:
     seen = Closing()
     order = seen.order = opened(seen)

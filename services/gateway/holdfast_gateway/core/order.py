@@ -151,8 +151,6 @@ class Order:
             self._sink.on_records((record,))
             return
         self._hold(record, body_bytes)
-        if previous is not None and previous > self._known:
-            self._known = previous
         self._flowing = False
 
     def page(self, start: int, records: Sequence[Record], pending: int) -> None:

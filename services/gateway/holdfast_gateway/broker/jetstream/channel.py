@@ -14,6 +14,9 @@ from holdfast_gateway.ports import Page
 if TYPE_CHECKING:
     from holdfast_gateway.broker.jetstream.source import JetStreamSource
 
+QUIET_SECONDS = 0.2
+"""Failures of one stream within this time are told as one."""
+
 
 class Channel:
     """Shared by the feeds of one session. `active` and `swept` belong to the tail sweeper."""
@@ -106,14 +109,31 @@ class ChannelInput:
 class Partition:
     """What is kept per stream: its channels by stored subject, how many may read at once, how far it was swept."""
 
-    __slots__ = ("channels", "highest", "reading", "swept_to")
+    __slots__ = ("_quiet_until", "behind_since", "channels", "highest", "reading", "swept_to")
 
     def __init__(self, reads_at_once: int) -> None:
         self.channels: dict[str, Channel] = {}
         self.reading = asyncio.Semaphore(reads_at_once)
         self.swept_to: int | None = None
         self.highest = 0
+        self.behind_since: float | None = None
+        self._quiet_until = 0.0
 
-    def on_trouble(self, *, recheck: bool) -> None:
+    def on_failure(self) -> None:
+        """A request on this stream failed: tell all its sessions. Once in a while, since a thousand feeds that fail
+        together would each tell the thousand."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            for channel in list(self.channels.values()):
+                channel.on_trouble(recheck=False)
+
+    def on_reconnect(self) -> None:
+        """The live connection is back: everybody reads again."""
+        self.swept_to = None
         for channel in list(self.channels.values()):
-            channel.on_trouble(recheck=recheck)
+            channel.on_trouble(recheck=True)
+
+    def on_gone(self, reason: str) -> None:
+        for channel in list(self.channels.values()):
+            channel.on_gone(reason)

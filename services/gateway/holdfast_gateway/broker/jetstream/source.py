@@ -37,6 +37,12 @@ log = logging.getLogger(__name__)
 DISCOVER_SECONDS = 10.0
 """How long a replaced stream may go unnoticed where nothing fails."""
 
+LOOK_SECONDS = 0.5
+"""However much fails, the cluster is asked for its streams at most this often."""
+
+GONE_LOOKS = 3
+"""Looks in a row without a stream before its feeds end: a cluster that starts has not all its streams at once."""
+
 
 class JetStreamSource:
     """A `SessionSource` over NATS JetStream.
@@ -81,6 +87,7 @@ class JetStreamSource:
         self._found: Found | None = None
         self._partitions: dict[int, Partition] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._missed: dict[int, int] = {}
         self._closed = False
 
     # ------------------------------------------------------------------------------------------ life
@@ -237,18 +244,17 @@ class JetStreamSource:
     def _failed(self, number: int) -> None:
         """A request on this stream came to nothing: all its sessions' clocks of silence restart."""
         if not self._closed:
-            self._partitions[number].on_trouble(recheck=False)
+            self._partitions[number].on_failure()
             self._look_again()
 
     def _live_down(self) -> None:
         self._hints.forget()
         for partition in self._partitions.values():
-            partition.on_trouble(recheck=False)
+            partition.on_failure()
 
     def _live_up(self) -> None:
         for partition in self._partitions.values():
-            partition.swept_to = None
-            partition.on_trouble(recheck=True)
+            partition.on_reconnect()
         self._look_again()
 
     def _look_again(self) -> None:
@@ -259,9 +265,22 @@ class JetStreamSource:
         """Look for another incarnation."""
         try:
             self._adopt(await streams.discover(self._read_link, self._api, self._prefix, self._found))
+            self._missed.clear()
+        except streams.Incomplete as missing:
+            self._miss(missing.names)
         except SourceUnavailable as unknown:
-            log.warning("cannot look for the streams: %s", unknown)
-        await asyncio.sleep(0.5)  # many failures, one look
+            log.info("cannot look for the streams: %s", unknown)
+        await asyncio.sleep(LOOK_SECONDS)
+
+    def _miss(self, names: Mapping[int, str]) -> None:
+        """A stream that the cluster does not have in several looks is gone, until another one takes its place."""
+        for number, name in self._known().names.items():
+            if names.get(number) == name:
+                self._missed.pop(number, None)
+                continue
+            self._missed[number] = self._missed.get(number, 0) + 1
+            if self._missed[number] == GONE_LOOKS:
+                self._partitions[number].on_gone(f"stream {name} is gone")
 
     async def _keep_looking(self) -> None:
         while True:
@@ -278,9 +297,7 @@ class JetStreamSource:
         for number, name in before.names.items():
             if found.names.get(number) == name and before.namespace == found.namespace:
                 continue
-            old = self._partitions.get(number)
-            for channel in [] if old is None else list(old.channels.values()):
-                channel.on_gone(f"stream {name} was replaced by {found.names.get(number, 'nothing')}")
+            self._partitions[number].on_gone(f"stream {name} was replaced by {found.names.get(number, 'nothing')}")
             self._partitions[number] = Partition(self._reads_at_once)
         for number in found.names:
             self._partitions.setdefault(number, Partition(self._reads_at_once))
@@ -288,10 +305,11 @@ class JetStreamSource:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._sweep_seconds)
-            found = self._found
-            if found is None or not self.ready:
+            if self._found is None or not self.ready:
                 continue
-            for number, stream in found.names.items():
-                partition = self._partitions[number]
-                if partition.channels:
-                    await sweep(self._reader, stream, partition)
+            rounds = [
+                sweep(self._reader, stream, self._partitions[number])
+                for number, stream in self._found.names.items()
+                if self._partitions[number].channels
+            ]
+            await asyncio.gather(*rounds)  # a stream without a leader does not hold up the others

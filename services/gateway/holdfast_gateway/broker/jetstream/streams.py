@@ -45,6 +45,14 @@ class NotServable(SourceUnavailable):
     """The cluster has answered, and what it has cannot be served: only an operator can change that."""
 
 
+class Incomplete(NotServable):
+    """Streams are missing. `names`: what the cluster has of ours, by partition."""
+
+    def __init__(self, names: Mapping[int, str], text: str) -> None:
+        self.names = names
+        super().__init__(text)
+
+
 PAUSE_SECONDS = 0.25
 
 
@@ -120,7 +128,7 @@ async def discover(link: Link, api: Api, prefix: str, known: Found | None = None
     try:
         found = await names_of(link, api, prefix)
         if not found:
-            raise NotServable(f"there are no streams for subjects {prefix}.>: run `holdfast-gateway provision`")
+            raise Incomplete({}, f"there are no streams for subjects {prefix}.>: run `holdfast-gateway provision`")
         names = {parsed.partition: name for name, parsed in found}
         streams = {parsed.partition: parsed for _, parsed in found}
         if known is not None and known.names == names:
@@ -136,8 +144,9 @@ async def discover(link: Link, api: Api, prefix: str, known: Found | None = None
         )
     partitions = str(metadata.get(PARTITIONS_KEY, ""))
     if not partitions.isdigit() or set(names) != set(range(int(partitions))):
-        raise NotServable(
+        raise Incomplete(
+            names,
             f"the namespace {prefix} should have {partitions or 'a known number of'} streams and has {len(names)}: "
-            "run `holdfast-gateway provision`"
+            "run `holdfast-gateway provision`",
         )
     return Found(Namespace(int(partitions), prefix), streams, names)

@@ -8,6 +8,7 @@ that has something newer costs its whole last message. So a session that live me
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from holdfast_gateway.broker.jetstream.channel import Channel, Partition
@@ -15,6 +16,9 @@ from holdfast_gateway.broker.jetstream.directget import Reader
 from holdfast_gateway.ports import SourceUnavailable
 
 SWEEP_SECONDS = 1.0
+REWIND_SECONDS = 20.0
+"""How long a stream has to be behind what was seen of it before its leader is asked whether it was rolled back."""
+
 MAX_SUBJECTS = 512
 MAX_ENTERING = 64
 """Sessions that enter are asked from the lowest of their last sequences, and all others answer in full: keep it few."""
@@ -41,11 +45,11 @@ async def sweep(reader: Reader, stream: str, partition: Partition) -> None:
             reached.append(await _ask(reader, stream, partition, part, part[0].last))
             for channel in part:
                 channel.swept = True
+        if reached:
+            partition.swept_to = min(reached)
+        await _look_back(reader, stream, partition)
     except SourceUnavailable:
-        partition.on_trouble(recheck=False)
-        return
-    if reached:
-        partition.swept_to = min(reached)
+        partition.on_failure()
 
 
 async def _ask(reader: Reader, stream: str, partition: Partition, part: Sequence[Channel], above: int) -> int:
@@ -54,9 +58,28 @@ async def _ask(reader: Reader, stream: str, partition: Partition, part: Sequence
         channel = partition.channels.get(subject)
         if channel is not None and sequence > channel.last:
             channel.on_newest(sequence)
-    seen = above if up_to is None else max(above, up_to)  # a replica that is behind takes nothing back
-    partition.highest = max(partition.highest, seen)
-    return seen
+    if up_to is None:
+        return above
+    partition.highest = max(partition.highest, up_to)
+    if up_to == partition.highest:
+        partition.behind_since = None
+    elif partition.behind_since is None:
+        partition.behind_since = asyncio.get_running_loop().time()
+    return max(above, up_to)  # a replica that is behind takes nothing back
+
+
+async def _look_back(reader: Reader, stream: str, partition: Partition) -> None:
+    """A store that was rolled back counts anew from an older sequence, under the same name: every feed would wait for
+    ever above it. A replica may be behind, a deposed leader for 14 s; past that the leader's word is taken."""
+    since, now = partition.behind_since, asyncio.get_running_loop().time()
+    if since is None or now - since < REWIND_SECONDS:
+        return
+    last = await reader.last_sequence(stream)
+    partition.behind_since = None
+    if last < partition.highest:
+        told = f"stream {stream} was rolled back from sequence {partition.highest} to {last}"
+        partition.highest, partition.swept_to = last, None
+        partition.on_gone(told)
 
 
 def _parts(channels: list[Channel], size: int) -> list[list[Channel]]:

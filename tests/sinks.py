@@ -1,4 +1,4 @@
-"""A sink that keeps what it was told, for the tests beside it."""
+"""A sink that keeps what it was told, and how to fill a session."""
 
 from __future__ import annotations
 
