@@ -90,5 +90,5 @@ async def produce(plan: Plan, emit: Emit, *, start_us: int) -> Lateness:
             if done % 64 == 0 and time.monotonic() - now > 4 * _TICK_SECONDS:
                 break  # far behind: let what was emitted go out
         wait = start + done * interval - time.monotonic()
-        await asyncio.sleep(max(wait, 0.0) if done == due else 0.0)
+        await asyncio.sleep(max(wait, _TICK_SECONDS) if done == due else 0.0)
     return lateness
