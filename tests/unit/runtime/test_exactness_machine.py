@@ -24,7 +24,12 @@ from tests.unit.runtime.virtual_time import VirtualTimeLoop, now, settle
 
 KEY = SessionKey.of("machine")
 SETTINGS = HubSettings(
-    ring_session_bytes=3_000, lag_bytes=20_000, idle_seconds=0, linger_seconds=3.0, page_records=3, heartbeat_seconds=2.0
+    ring_session_bytes=3_000,
+    lag_bytes=20_000,
+    idle_seconds=0,
+    linger_seconds=3.0,
+    page_records=3,
+    heartbeat_seconds=2.0,
 )
 TERMINALS = ("session.end", "session.failed", "session.cancelled")
 

@@ -146,7 +146,7 @@ class Judge:
         since = self._grace_since
         if since is not None and now - self._last_proof > MAX_PROBE_GAP_SECONDS:
             since = self._grace_since = None
-        if since is not None and self._last_proof - since >= self._rule.grace_seconds:
+        if since is not None and now - since >= self._rule.grace_seconds:
             return StoreFailed(run, reason, self._tail)
         if now < self._next_probe:
             return None

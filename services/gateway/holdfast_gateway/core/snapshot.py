@@ -33,6 +33,7 @@ class SnapshotBuilder:
         """The next record, what it told, and the state behind it."""
         if state.closed_by is Kind.ERASED:
             self._drop()
+            self.run = 0
             return
         if not outputs:
             return
