@@ -12,20 +12,24 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
 
 from holdfast.wire.subjects import tenant_id
-from holdfast_gateway.auth import Authenticator, NoAuthentication
+from holdfast_gateway.auth import Authenticator, Grant, NoAuthentication
 from holdfast_gateway.broker.jetstream import JetStreamSource
 from holdfast_gateway.listen import bind
 from holdfast_gateway.observe.metrics import BUILD
 from holdfast_gateway.observe.registry import Registry
 from holdfast_gateway.ports import SessionSource
-from holdfast_gateway.runtime.api import HubSettings
+from holdfast_gateway.runtime.api import HubSettings, Viewer
 from holdfast_gateway.runtime.hub import Hub
 from holdfast_gateway.server import GatewayServer, admin_server, config_for
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web.admin import create_admin_app, hub_samples
 from holdfast_gateway.web.app import create_app
+from holdfast_gateway.web.event_stream import EventStream
+from holdfast_gateway.web.handover import HandoverProtocol
+from holdfast_gateway.web.lifetimes import Lifetimes
 from holdfast_gateway.web.stream_asgi import undo_signal_patch
 
 log = logging.getLogger("holdfast")
@@ -92,10 +96,19 @@ async def gateway(
     registry = Registry()
     registry.set(BUILD, 1, (version("holdfast"),))
     authenticator = authenticator_for(settings)
+    lifetimes = Lifetimes(settings.stream_age_seconds)
+
+    def respond(viewer: Viewer, grant: Grant) -> Response:
+        lifetimes.watch(viewer, grant.expires_at)
+        return EventStream(viewer)
+
     async with Hub(source, hub_settings(settings)) as hub:
         registry.collect(hub_samples(hub, source))
-        app = create_app(hub, settings, authenticator, source=source, meter=registry, extra=extra)
-        yield Gateway(hub, source, authenticator, registry, app)
+        app = create_app(hub, settings, authenticator, source=source, meter=registry, respond=respond, extra=extra)
+        try:
+            yield Gateway(hub, source, authenticator, registry, app)
+        finally:
+            lifetimes.close()
 
 
 async def run(
@@ -118,7 +131,7 @@ async def run(
         await parts.hub.drain(settings.drain_seconds)
 
     server = GatewayServer(
-        config_for(parts.app, settings),
+        config_for(parts.app, settings, http=HandoverProtocol if settings.handover == "auto" else "httptools"),
         drain=drain,
         drain_grace_seconds=settings.drain_grace_seconds,
         on_started=announce,

@@ -199,9 +199,6 @@ class Settings:
     broker_wait_seconds: float = _seconds(
         5.0, "How long a request waits for a broker that does not answer.", "Viewers", minimum=0.1
     )
-    write_mark_bytes: int = _bytes(
-        64 * _KIB, "Unsent bytes from which a viewer is not written to.", "Viewers", minimum=1024
-    )
     lag_bound_bytes: int = _bytes(
         16 * _MIB, "A viewer further behind is closed at an event boundary and resumes.", "Viewers", minimum=1024
     )

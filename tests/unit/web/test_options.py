@@ -11,6 +11,7 @@ import pytest
 from holdfast_gateway import options
 from holdfast_gateway.options import SettingsError, env_of, flag_of, read, reference
 from holdfast_gateway.settings import DEV, PROVISION, SERVE, Option, Settings
+from holdfast_gateway.web.handover import WRITE_MARK_BYTES
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,7 +22,7 @@ def test_the_defaults_are_the_designs() -> None:
     assert (s.port, s.admin_port, s.wait_seconds, s.wait_max_seconds) == (8080, 9464, 10, 60)
     assert (s.heartbeat_seconds, s.retry_min_seconds, s.retry_max_seconds) == (15, 0.5, 1.5)
     assert (s.ring_bytes, s.ring_total_bytes, s.linger_seconds) == (4 << 20, 256 << 20, 30)
-    assert (s.write_mark_bytes, s.lag_bound_bytes) == (64 << 10, 16 << 20)
+    assert (WRITE_MARK_BYTES, s.lag_bound_bytes) == (64 << 10, 16 << 20)
     assert (s.replays_per_stream, s.replay_page) == (2, 64)
     assert (s.drain_seconds, s.drain_grace_seconds, s.stream_age_seconds) == (30, 45, 3600)
     assert (s.hint_seconds, s.grace_seconds, s.idle_limit_seconds) == (6, 20, 600)

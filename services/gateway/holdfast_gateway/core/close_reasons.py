@@ -22,6 +22,8 @@ class CloseReason(Enum):
     """The broker's stream was replaced; the cursor is judged anew."""
     EXPIRED = ("expired", True)
     """The viewer's permission ran out; come back with a fresh one."""
+    AGED = ("aged", True)
+    """The stream reached its age bound; coming back spreads viewers over the pods again."""
     GONE = ("gone", True)
     """The viewer's connection ended. Nobody is left to be told."""
     STOPPED = ("stopped", True)
