@@ -200,3 +200,23 @@ def test_one_question_at_a_time_and_answers_start_what_they_should() -> None:
     assert len(bench.steps) == 3
     bench.pass_seconds(1)
     assert len(bench.steps) == 4
+
+
+def test_j6_an_answer_behind_the_feed_holds_nothing_up() -> None:
+    bench = Bench(OPEN)
+    bench.pass_seconds(30)
+    bench.judge.saw(11, bench.now)
+    bench.judge.stored(bench.now)
+    bench.state = LOST
+    bench.pass_seconds(21)
+    assert bench.steps[1:] == [(51.0, StoreFailed(5, "producer_lost", 11))]
+
+
+def test_j6_a_refusal_behind_the_feed_restarts_nothing() -> None:
+    bench = Bench(OPEN)
+    bench.pass_seconds(30)
+    bench.judge.saw(11, bench.now)
+    bench.pass_seconds(10)
+    bench.judge.refused(bench.now)
+    bench.pass_seconds(20)
+    assert bench.steps[1:] == [(60.0, StoreLost(5, 11))]

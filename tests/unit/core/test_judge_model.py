@@ -88,10 +88,7 @@ class Pod:
         if isinstance(ask, Probe):
             self.judge.probed(not mute and leader_answers, self.judge.tail, now)
             return
-        if isinstance(ask, StoreFailed):
-            draft = codec.failed(None, ask.run, ask.reason)
-        else:
-            draft = codec.lost(ask.run)
+        draft = codec.failed(None, ask.run, ask.reason) if isinstance(ask, StoreFailed) else codec.lost(ask.run)
         if mute:
             self.judge.unsettled(now)
         elif not quorum:

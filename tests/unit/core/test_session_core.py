@@ -158,3 +158,11 @@ def test_v3_lag_is_what_came_while_nothing_was_read() -> None:
     assert place.stalled(session.log.tail, 100)
     place.flows()
     assert not place.stalled(session.log.tail, 100)
+
+
+def test_a_gap_without_a_snapshot() -> None:
+    script = Script()
+    script.start()
+    session = core(*script.records)
+    session.gap(40)
+    assert [event for event, _ in told(session)] == ["session.start", "session.gap"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 from hypothesis import given
 from tests.unit.core.logs import Script
@@ -132,4 +134,4 @@ def test_joined_text_is_what_a_viewer_would_have_joined(said: list[tuple[bytes, 
     builder, _ = built(script)
     parts = builder.body("m1")["parts"]
     assert "".join(p["data"] for p in parts) == "".join(Event(data).text for data, _ in said)
-    assert all(a["event"] != b["event"] for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a["event"] != b["event"] for a, b in pairwise(parts))
