@@ -92,7 +92,8 @@ def test_the_common_shapes_take_the_fast_way() -> None:
         {**expected, **several.headers},
         codec.data([event("a")]).headers,
     ):
-        assert fast._COMMON.fullmatch(block_of(dict(headers))) is not None
+        assert fast._LIVE(block_of(dict(headers))) is not None
+        assert fast._STORED(block_of(dict(headers), STORED)) is not None
 
 
 def test_forged_broker_headers_come_first_and_lose() -> None:
@@ -108,16 +109,46 @@ def test_a_message_that_does_not_say_its_sequence_is_none() -> None:
     assert fast.live(b"NATS/1.0\r\n\r\n", b"x") is None
 
 
+STORED = BROKER.replace("Nats-Last", "Nats-Num-Pending: 3\r\nNats-Last")
+
+
+def slow_stored(block: bytes | None, body: bytes, before: int) -> tuple[Record, int | None] | None:
+    """By the contract alone."""
+    _, headers = h.parse_block(block)
+    sequence, pointer = h.number(headers.get(h.SEQUENCE)), h.number(headers.get(h.EXPECTED_LAST))
+    if sequence is None:
+        return None
+    previous = pointer if pointer is not None else before or None
+    stamp = fast.unix_seconds(headers.get(h.TIME_STAMP))
+    record = decode(sequence, headers, body, previous=previous, time_seconds=stamp)
+    return record, h.number(headers.get(h.LAST_SEQUENCE))
+
+
+@given(events, st.booleans(), st.one_of(st.none(), st.integers(0, 20)), st.integers(0, 11))
+def test_every_stored_message_of_the_sdk_reads_the_same(
+    batch: list[Event], written: bool, expected: int | None, before: int
+) -> None:
+    draft = codec.data(batch, writer="tok-1" if written else None, index=7)
+    pointer = {} if expected is None else {h.EXPECTED_LAST: str(expected)}
+    block = block_of({**pointer, **draft.headers}, STORED)
+    assert fast.stored(block, draft.body, before) == slow_stored(block, draft.body, before)
+
+
+@given(st.lists(st.tuples(name, value), max_size=7), st.booleans(), st.sampled_from([b"", b"12345678", b"{}"]))
+@example([(h.LENGTHS, "4,5")], True, b"12345678")
+def test_any_other_stored_message_reads_the_same(lines: list[tuple[str, str]], broker: bool, body: bytes) -> None:
+    text = "".join(f"{n}: {v}\r\n" for n, v in lines)
+    block = f"NATS/1.0\r\n{text}{STORED if broker else ''}\r\n".encode("utf-8", "replace")
+    assert fast.stored(block, body, 4) == slow_stored(block, body, 4)
+
+
 def test_a_stored_message_points_at_what_its_writer_expected() -> None:
     """Direct Get's own Nats-Last-Sequence means the message before it in the same answer."""
-    _, headers = h.parse_block(block_of({h.EXPECTED_LAST: "7"}))
-    assert fast.stored(headers, b"x", 5)._replace(events=()) == Record(  # type: ignore[union-attr]
-        12, codec.Kind.DATA, previous=7, time_seconds=fast.unix_seconds("2026-11-22T12:34:56.5Z")
-    )
-    _, plain = h.parse_block(block_of({}))
-    assert fast.stored(plain, b"x", 5).previous == 5  # type: ignore[union-attr]
-    assert fast.stored(plain, b"x", None).previous is None  # type: ignore[union-attr]
-    assert fast.stored({}, b"x", None) is None
+    record, chained = fast.stored(block_of({h.EXPECTED_LAST: "7"}, STORED), b"x", 5) or (None, None)
+    assert record is not None
+    assert (record.sequence, record.previous, chained) == (12, 7, 11)
+    assert [r and r[0].previous for r in (fast.stored(block_of({}, STORED), b"x", b) for b in (5, 0))] == [5, None]
+    assert fast.stored(None, b"x", 0) is None
 
 
 def test_the_leaders_message() -> None:

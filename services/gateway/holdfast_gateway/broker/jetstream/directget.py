@@ -18,7 +18,8 @@ from holdfast_gateway.ports import Page, SourceUnavailable
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 READ_SECONDS = 2.0
 
-Answer = tuple[Mapping[str, str], bytes]
+Answer = tuple["bytes | None", bytes]
+"""Header block as received, and body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ class Reader:
         )
         records: list[Record] = []
         before = 0
-        for headers, body in batch.messages:
-            record = decode.stored(headers, body, before or None)
+        for block, body in batch.messages:
+            read = decode.stored(block, body, before)
             # Answers are chained, so that one lost on a route is noticed: there is no flow control in a batch.
-            if record is None or h.number(headers.get(h.LAST_SEQUENCE)) != before:
+            if read is None or read[1] != before:
                 raise SourceUnavailable(f"an answer of {stream} came incomplete")
-            records.append(record)
-            before = record.sequence
+            records.append(read[0])
+            before = read[0].sequence
         if batch.messages and batch.last != before:
             raise SourceUnavailable(f"an answer of {stream} came incomplete")
         return Page(tuple(records), batch.pending)
@@ -61,7 +62,8 @@ class Reader:
         answering replica's last sequence."""
         batch = await self.batch(stream, {"multi_last": list(subjects), "seq": above + 1})
         newest: dict[str, int] = {}
-        for headers, _ in batch.messages:
+        for block, _ in batch.messages:
+            _, headers = h.parse_block(block)
             subject, sequence = headers.get(h.SUBJECT), h.number(headers.get(h.SEQUENCE))
             if subject is not None and sequence is not None:
                 newest[subject] = sequence
@@ -73,11 +75,10 @@ class Reader:
         done: asyncio.Future[tuple[int, Mapping[str, str]]] = asyncio.get_running_loop().create_future()
 
         def take(block: bytes | None, body: bytes) -> None:
-            status, headers = h.parse_block(block)
-            if status == 0:
-                messages.append((headers, body))
+            if block is None or not block.startswith(b"NATS/1.0 "):
+                messages.append((block, body))
             elif not done.done():
-                done.set_result((status, headers))
+                done.set_result(h.parse_block(block))
 
         subject = f"{self._api.direct_get}.{stream}"
         async with self._link.replies(take) as inbox:

@@ -41,7 +41,8 @@ async def locate(reader: Reader, stream: str, subject: str, sequence: int, highe
 async def _owner(reader: Reader, stream: str, sequence: int) -> str | None:
     """The subject of a message, if the replica that answers has it."""
     batch = await reader.batch(stream, {"seq": sequence, "batch": 1})
-    for headers, _ in batch.messages:
+    for block, _ in batch.messages:
+        _, headers = h.parse_block(block)
         if h.number(headers.get(h.SEQUENCE)) == sequence:
             return headers.get(h.SUBJECT)
     return None
