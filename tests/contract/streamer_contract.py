@@ -200,6 +200,20 @@ class StreamerContract:
         assert texts(await stays) == WORDS
         assert texts(await collect(streamer.stream(sid, model, left["id"]))) == WORDS[1:]
         assert (model.started, model.closed) == (1, 1)
+        assert len(streamer._live) == 0, "nobody watches any more, so nothing is read any more"
+
+    async def test_a_viewer_that_leaves_while_it_starts_the_generator_stops_nothing(self, make: Make, sid: str) -> None:
+        """Cancelled at any of its first steps: the generator runs, or none was begun and the next call's runs."""
+        streamer = await make()
+        for steps in range(12):
+            models = [Model([str(steps)]), Model([str(steps)])]
+            starts = asyncio.create_task(collect(streamer.stream(f"{sid}-{steps}", models[0]())))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            starts.cancel()
+            await asyncio.wait([starts])
+            assert texts(await collect(streamer.stream(f"{sid}-{steps}", models[1]))) == [str(steps)]
+            assert models[0].started + models[1].started == 1
 
     async def test_generation_goes_on_with_no_viewer_at_all(self, make: Make, sid: str) -> None:
         streamer = await make()

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from holdfast.wire.errors import HoldfastError
+
 Kind: TypeAlias = Literal[
     "text",  # a piece of the answer: text
     "reasoning",  # a piece of the model's thinking: text
@@ -33,13 +35,14 @@ class Part:
     value: Any = None
 
 
-class UpstreamError(Exception):
+class UpstreamError(HoldfastError):
     """The model's provider said in its stream that it failed. The run must end as failed, not as finished.
 
     Attributes:
         code: the provider's code or type of error, if it gave one.
     """
 
+    anchor = "upstreamerror"
     retryable = True
 
     def __init__(self, message: str, code: str = "") -> None:

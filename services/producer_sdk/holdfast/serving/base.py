@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from holdfast.adapters.sources import close_source, to_events
 
@@ -21,7 +21,10 @@ AsyncContentStream: TypeAlias = AsyncIterable[Content]
 ContentStream: TypeAlias = Any
 """An async or sync iterator of chunks, or a callable that makes one (see `holdfast.adapters.Source`)."""
 
-GENERATING = "generating"
+GENERATING: Final = "generating"
+
+MAX_STATES: Final = 10_000
+"""Sessions whose state is remembered here, for storages that do not. The oldest go."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +34,10 @@ class BaseSSEStreamer(ABC):
 
     For a storage of your own implement `push`, `mark_end`, `clear` and `stream`; call `maybe_start_generator` at the
     head of `stream`. Override `mark_failed` to tell viewers of a failure in your own way. Storages of several
-    processes override `_get_state` and `_set_state` too. (To get resuming, gaps and sharing as well, implement
-    `holdfast.serving.SessionStore` instead and give it to `StoreStreamer`.)
+    processes override `_get_state` and `_set_state` too: empty, `generating`, or the end marker.
+
+    (To get resuming, gaps and sharing as well, implement `holdfast.serving.SessionStore` instead and give it to
+    `holdfast.serving.StoreStreamer`.)
 
     Args:
         end_marker: accepted for the sake of old code; data is never compared with it.
@@ -54,7 +59,8 @@ class BaseSSEStreamer(ABC):
 
     @abstractmethod
     async def clear(self, session_id: str) -> None:
-        """Forget the session."""
+        """Forget the session. Call `await super().clear(session_id)`, unless you keep the state yourself."""
+        self._states.pop(session_id, None)
 
     @abstractmethod
     def stream(
@@ -141,4 +147,7 @@ class BaseSSEStreamer(ABC):
         return self._states.get(session_id, "")
 
     async def _set_state(self, session_id: str, state: str) -> None:
+        self._states.pop(session_id, None)
         self._states[session_id] = state
+        if len(self._states) > MAX_STATES:
+            del self._states[next(iter(self._states))]

@@ -83,8 +83,10 @@ class LiveSession:
         return self._error is not None
 
     async def aclose(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        while not self._task.done():
+            # More than once: `wait_for` of Python 3.11, which storages' clients use, can swallow a cancellation.
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=0.05)
 
 
 class LiveSessions:

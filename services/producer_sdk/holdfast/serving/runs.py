@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
-from holdfast.adapters.sources import Source, to_events
+from holdfast.adapters.sources import Source, close_source, to_events
 from holdfast.serving.buffer import ChunkBuffer
 from holdfast.serving.records import END, RESERVED_TYPES, STOPPED, Outcome
 from holdfast.serving.store import RunLost, SessionStore, StoreError
@@ -33,12 +33,38 @@ class Runs:
         self._store = store
         self._error_text = error_text
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._starting: set[asyncio.Task[bool]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, session_id: str, run: str, source: Source) -> None:
-        """Run a generator to its end, whoever watches."""
+    async def start_first(self, session_id: str, source: Source) -> bool:
+        """Run the generator to its end, if it is the session's first; else close it unused. Whether it runs.
+
+        In a task of its own: a viewer that leaves just now must not leave a session behind that is begun and has no
+        generator. Raises what the storage does; the generator is closed then too.
+        """
+        task = asyncio.get_running_loop().create_task(self._start_first(session_id, source))
+        self._starting.add(task)
+        task.add_done_callback(self._started)
+        return await asyncio.shield(task)
+
+    async def _start_first(self, session_id: str, source: Source) -> bool:
+        run = None
+        try:
+            if (run := await self._store.begin(session_id)) is not None:
+                self._start(session_id, run, source)
+        finally:
+            if run is None:
+                await close_source(source)
+        return run is not None
+
+    def _started(self, task: asyncio.Task[bool]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("a session could not be begun", exc_info=error)  # its caller has it too, if it waits still
+
+    def _start(self, session_id: str, run: str, source: Source) -> None:
         task = asyncio.get_running_loop().create_task(self._produce(session_id, run, source))
         self._tasks[session_id, run] = task
         task.add_done_callback(lambda t: self._done(session_id, run, t))
@@ -54,6 +80,7 @@ class Runs:
 
     async def aclose(self) -> None:
         """Stop all generators. Their viewers are told `failed` with the reason `producer_stopped`."""
+        await _cancel(list(self._starting))
         await _cancel(list(self._tasks.values()))
 
     async def _produce(self, session_id: str, run: str, source: Source) -> None:
@@ -107,7 +134,7 @@ class Runs:
             first += len(events)
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:

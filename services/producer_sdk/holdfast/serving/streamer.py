@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.adapters.sources import close_source
 from holdfast.adapters.values import as_event
 from holdfast.serving.base import BaseSSEStreamer, ContentStream
 from holdfast.serving.live import RING_BYTES, LiveSessions
@@ -86,18 +85,7 @@ class StoreStreamer(BaseSSEStreamer):
 
     async def maybe_start_generator(self, session_id: str, generator: ContentStream) -> bool:
         """Start the generator if this is, over all processes, the first for the session; else close it unused."""
-        if generator is None:
-            return False
-        try:
-            run = await self.store.begin(session_id)
-        except BaseException:
-            await close_source(generator)
-            raise
-        if run is None:
-            await close_source(generator)
-            return False
-        self._runs.start(session_id, run, generator)
-        return True
+        return generator is not None and await self._runs.start_first(session_id, generator)
 
     async def stream(
         self, session_id: str, generator: ContentStream = None, last_id: str | None = START_ID
