@@ -20,7 +20,7 @@ function addViewer(options = { follow: true, snapshot: false }) {
   const taken = new Set(viewers.map((viewer) => viewer.number));
   let number = 1;
   while (taken.has(number)) number += 1;
-  element.querySelector(".log").open = matchMedia("(min-width: 901px)").matches;
+  element.querySelector(".log").open = viewers.length < 2 && matchMedia("(min-width: 901px)").matches;
   $("panes").append(element);
   const viewer = new Viewer(element, number, options, changed);
   viewers.push(viewer);
@@ -62,11 +62,13 @@ function agree() {
     line.textContent = "";
     return;
   }
-  const same = open.every((viewer) => viewer.fingerprint === open[0].fingerprint);
-  line.dataset.tone = same ? "good" : "wait";
-  line.textContent = same
-    ? `All ${open.length} have the same ${open[0].transcript.chars.toLocaleString("en")} characters.`
-    : "One is behind, or joined another way.";
+  const most = open.reduce((one, other) => (other.transcript.chars > one.transcript.chars ? other : one));
+  const others = open.filter((viewer) => viewer.fingerprint !== most.fingerprint);
+  const shown = (viewer) => viewer.transcript.chars.toLocaleString("en");
+  line.dataset.tone = others.length ? "wait" : "good";
+  line.textContent = others.length
+    ? `Viewer ${others[0].number} has ${shown(others[0])} of ${shown(most)} characters.`
+    : `All ${open.length} have the same ${shown(most)} characters.`;
 }
 
 // The address and this tab remember the session and the viewers, so that a reload comes back to them.
