@@ -39,6 +39,7 @@ _WRONG_LAST: Final = 10071
 _IN_PROCESS: Final = 10164
 _NOT_THIS_STREAM: Final = 10060
 _TOO_LARGE: Final = frozenset({10054, 10097})  # maximum message size, header size
+_GOOD = re.compile(rb'\{"stream":"[A-Za-z0-9_-]+",(?: )?"seq":([1-9][0-9]{0,18})\}')
 _ACTUAL = re.compile(r"wrong last sequence: ([0-9]{1,19})$")
 
 
@@ -48,6 +49,9 @@ def unknown(why: str) -> Answer:
 
 def read_ack(body: bytes) -> Answer:
     """Read a JetStream publish ack. Total: what cannot be read is unknown."""
+    good = _GOOD.fullmatch(body)  # nearly all of them, at a third of what JSON costs
+    if good is not None:
+        return Answer(Verdict.STORED, int(good.group(1)))
     try:
         ack = json.loads(body)
         error = ack.get("error")

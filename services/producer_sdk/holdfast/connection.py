@@ -17,6 +17,7 @@ import asyncio
 import logging
 import random
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -157,7 +158,7 @@ class Connection:
             _log.warning("nats-py's internals are not the ones known here: using its slower public interface")
 
     def _saw(self) -> None:
-        self.received_at = asyncio.get_running_loop().time()
+        self.received_at = time.monotonic()
 
     def _choose(self, pool: list[Server], info: dict[str, Any]) -> tuple[Server, float]:
         return random.choice(pool), random.uniform(0.02, 0.25)

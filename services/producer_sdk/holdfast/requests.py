@@ -7,6 +7,7 @@ switch each. Here an append is a dict entry and a callback.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from holdfast.wire import Record, decode
 from holdfast.wire import headers as h
 
 MIN_TIMEOUT_SECONDS: Final = 1.0
-MAX_TIMEOUT_SECONDS: Final = 8.0
+MAX_TIMEOUT_SECONDS: Final = 3.0
 PAGE_TIMEOUT_SECONDS: Final = 2.0
 MAX_PAGES_AT_ONCE: Final = 8
 """While a replica serves a page, that stream's appends wait on it: few at a time."""
@@ -71,13 +72,13 @@ class Requests:
         if not self._connection.send(subject, f"{self._inbox}.{token}", headers, body):
             self._loop.call_soon(done, unknown(self._connection.last_error or "not connected"))
             return
-        self._acks[token] = (self._loop.time(), done)
+        self._acks[token] = (time.monotonic(), done)
         if self._sweep is None:
             self._sweep = self._loop.call_later(0.1, self._sweep_acks)
 
     def _sweep_acks(self) -> None:
         self._sweep = None
-        now = self._loop.time()
+        now = time.monotonic()
         patience = min(max(MIN_TIMEOUT_SECONDS, 4 * self._round_trip), MAX_TIMEOUT_SECONDS)
         expired: list[Acked] = []
         for token, (sent_at, done) in list(self._acks.items()):  # in the order they were sent
@@ -154,7 +155,7 @@ class Requests:
         waiting = self._acks.pop(token, None)
         if waiting is not None:
             sent_at, done = waiting
-            self._round_trip += ((self._loop.time() - sent_at) - self._round_trip) / 8
+            self._round_trip += ((time.monotonic() - sent_at) - self._round_trip) / 8
             if headers is None:
                 done(read_ack(body))
             else:

@@ -332,7 +332,7 @@ class Session:
 
     def _rang(self) -> None:
         self._timer = None
-        self._pump()
+        self._owner._wake(self)
 
     def _answered(self, answer: Answer) -> None:
         self._writer.answered(answer, self._loop.time())
@@ -359,7 +359,10 @@ class Session:
             self._opening = None
         if self._drains:
             writer.flush()
-        self._pump()
+        if writer.buffer.queue and not self._drains:
+            self._owner._wake(self)  # in its turn: thousands share the loop
+        else:
+            self._pump()
 
     def _settle(self) -> None:
         """The run is over for this writer: tell everyone who waits."""

@@ -48,7 +48,7 @@ from holdfast.wire import Draft, Event, Kind, Phase, Record, codec, fences
 from holdfast.wire.limits import MAX_EVENT_BYTES
 
 FIRST_BACKOFF_SECONDS: Final = 0.002
-LAST_BACKOFF_SECONDS: Final = 1.0
+LAST_BACKOFF_SECONDS: Final = 0.5
 STALE_LOOKS: Final = 8
 
 
