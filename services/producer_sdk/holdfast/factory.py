@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from holdfast.serving.base import BaseSSEStreamer
+from holdfast.serving.streamer import ErrorText, class_name
 
 if TYPE_CHECKING:
     from holdfast.client import Holdfast
@@ -22,6 +23,7 @@ def get_streamer(
     end_marker: str = "[END]",
     *,
     nats_client: Holdfast | None = None,
+    error_text: ErrorText = class_name,
 ) -> BaseSSEStreamer:
     """Make a streamer.
 
@@ -32,6 +34,7 @@ def get_streamer(
         status_prefix: for `redis`, of the status hashes' names.
         end_marker: accepted for the sake of old code; data is never compared with it.
         nats_client: for `nats`, a connection of the caller's; None: one as `holdfast.connect()` makes it.
+        error_text: what viewers are told when a generator raises; the exception's class, unless chosen.
 
     Raises:
         ValueError: an unknown backend, or `redis` without a client.
@@ -39,15 +42,15 @@ def get_streamer(
     if backend == "memory":
         from holdfast.memory import MemorySSEStreamer
 
-        return MemorySSEStreamer(end_marker)
+        return MemorySSEStreamer(end_marker, error_text=error_text)
     if backend == "redis":
         if redis_client is None:
             raise ValueError("the backend 'redis' needs redis_client, a redis.asyncio.Redis")
         from holdfast.redis_stream import RedisSSEStreamer
 
-        return RedisSSEStreamer(redis_client, stream_prefix, status_prefix, end_marker)
+        return RedisSSEStreamer(redis_client, stream_prefix, status_prefix, end_marker, error_text=error_text)
     if backend == "nats":
         from holdfast.nats_stream import NatsSSEStreamer
 
-        return NatsSSEStreamer(nats_client, end_marker)
+        return NatsSSEStreamer(nats_client, end_marker, error_text=error_text)
     raise ValueError(f"no such backend: {backend!r}; there are 'memory', 'redis' and 'nats'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.serving.memory_store import MemoryStore
-from holdfast.serving.streamer import StoreStreamer
+from holdfast.serving.streamer import ErrorText, StoreStreamer, class_name
 
 __all__ = ["MemorySSEStreamer"]
 
@@ -14,7 +14,10 @@ class MemorySSEStreamer(StoreStreamer):
     Args:
         end_marker: accepted for the sake of old code; data is never compared with it.
         store: a `MemoryStore` with other bounds than the default's.
+        error_text: what viewers are told when a generator raises; the exception's class, unless chosen.
     """
 
-    def __init__(self, end_marker: str = "[END]", *, store: MemoryStore | None = None) -> None:
-        super().__init__(store or MemoryStore(), end_marker, owns_store=store is None)
+    def __init__(
+        self, end_marker: str = "[END]", *, store: MemoryStore | None = None, error_text: ErrorText = class_name
+    ) -> None:
+        super().__init__(store or MemoryStore(), end_marker, error_text=error_text, owns_store=store is None)

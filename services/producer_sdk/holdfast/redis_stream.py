@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.serving.redis_store import RedisStore
-from holdfast.serving.streamer import StoreStreamer
+from holdfast.serving.streamer import ErrorText, StoreStreamer, class_name
 
 __all__ = ["RedisSSEStreamer"]
 
@@ -19,6 +19,7 @@ class RedisSSEStreamer(StoreStreamer):
         status_prefix: of the status hashes' names.
         end_marker: accepted for the sake of old code; data is never compared with it.
         store: a `RedisStore` with other bounds than the default's; the prefixes are then its own.
+        error_text: what viewers are told when a generator raises; the exception's class, unless chosen.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class RedisSSEStreamer(StoreStreamer):
         end_marker: str = "[END]",
         *,
         store: RedisStore | None = None,
+        error_text: ErrorText = class_name,
     ) -> None:
         made = store or RedisStore(redis_client, stream_prefix, status_prefix)
-        super().__init__(made, end_marker, owns_store=store is None)
+        super().__init__(made, end_marker, error_text=error_text, owns_store=store is None)
         self.client = redis_client
         self.stream_prefix = stream_prefix
         self.status_prefix = status_prefix

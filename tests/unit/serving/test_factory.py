@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -51,6 +54,19 @@ def test_backends() -> None:
     assert isinstance(get_streamer(backend="memory", end_marker="[X]"), BaseSSEStreamer)
     assert get_streamer(backend="memory", end_marker="[X]").end_marker == "[X]"
     assert isinstance(get_streamer("nats"), NatsSSEStreamer)
+
+
+async def test_the_text_of_a_failure_is_the_caller_s() -> None:
+    async def fail() -> AsyncIterator[str]:
+        raise ValueError("key sk-1")
+        yield
+
+    cases: list[tuple[dict[str, Any], str]] = [({}, "ValueError"), ({"error_text": lambda e: "sorry"}, "sorry")]
+    for options, text in cases:
+        streamer = get_streamer("memory", **options)
+        (failed,) = [e async for e in streamer.stream("s", fail())]
+        assert json.loads(failed["data"]) == {"reason": "producer_error", "message": text}
+        await streamer.aclose()
 
 
 def test_an_unknown_backend_is_a_value_error() -> None:

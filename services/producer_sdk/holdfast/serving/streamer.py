@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from holdfast.adapters.values import as_event
 from holdfast.serving.base import BaseSSEStreamer, ContentStream
@@ -24,9 +24,13 @@ WAIT_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
 
 
-def no_text(error: Exception) -> str:
-    """The default text of a failure: none, since an exception's own may hold secrets."""
-    return ""
+ErrorText: TypeAlias = Callable[[Exception], str]
+"""What viewers are told of an exception that a generator raised."""
+
+
+def class_name(error: Exception) -> str:
+    """The default text of a failure. Never more than the class: an exception's own text may hold secrets."""
+    return type(error).__name__
 
 
 class StoreStreamer(BaseSSEStreamer):
@@ -37,7 +41,7 @@ class StoreStreamer(BaseSSEStreamer):
     Args:
         store: where sessions are kept.
         end_marker: accepted for the sake of old code; data is never compared with it.
-        error_text: what viewers are told when a generator raises.
+        error_text: what viewers are told when a generator raises; the exception's class, unless chosen.
         wait_seconds: how long a viewer without a generator waits for an unknown session to begin.
         ring_bytes: kept of each watched session in this process for its viewers to share.
         owns_store: whether `aclose` closes the store too.
@@ -48,7 +52,7 @@ class StoreStreamer(BaseSSEStreamer):
         store: SessionStore,
         end_marker: str = "[END]",
         *,
-        error_text: Callable[[Exception], str] = no_text,
+        error_text: ErrorText = class_name,
         wait_seconds: float = WAIT_SECONDS,
         ring_bytes: int = RING_BYTES,
         owns_store: bool = False,
