@@ -129,7 +129,9 @@ class _Reader:
         if self.foreign and wanted is not None:
             self.foreign, self.wanted = False, None
             yield self._gap("foreign", wanted, record.sequence)
-        elif wanted is not None:
+            yield from self._told(record, None, judged=True)
+            return
+        if wanted is not None:
             if record.sequence == wanted.sequence:
                 self.wanted = None
                 yield from self._told(record, wanted)
@@ -144,19 +146,25 @@ class _Reader:
                     return
                 yield self._gap("trimmed", wanted, record.sequence)
             self.wanted = None
+            yield from self._told(record, None, judged=True)
+            return
         elif last and record.previous is not None and record.previous > last:
             yield self._gap("trimmed", Cursor(self.place.incarnation, last), record.sequence)
         yield from self._told(record, None)
 
-    def _told(self, record: Record, behind: Cursor | None) -> Iterator[StreamEvent]:
-        """A record's events; `behind` skips those that the cursor has passed."""
+    def _told(self, record: Record, behind: Cursor | None, *, judged: bool = False) -> Iterator[StreamEvent]:
+        """A record's events; `behind` skips those that the cursor has passed. `judged`: what is missing before it has
+        been said, or is nothing."""
         self.state, told = step(self.state, record)
         self.last = record.sequence
         counted = sum(1 for output in told if isinstance(output, Event) or output.counted)
         base, item = f"{self.place.incarnation}-{record.sequence}", 0
         for output in told:
             if isinstance(output, Control) and not output.counted:
-                if behind is None:
+                if output.event == GAP:
+                    if behind is None and not judged:
+                        yield self._gap("trimmed", None, record.sequence)
+                elif behind is None:
                     yield StreamEvent(None, output.event, _json(output.data))
                 continue
             if behind is None or (behind.item is not None and item > behind.item):

@@ -1,0 +1,168 @@
+"""The package's surface: what it exports, how it is typed, what it costs to import, what its errors promise."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+
+import holdfast
+import holdfast.sync
+import holdfast.testing
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+EXPORTS = [
+    "BrokerRewound",
+    "BrokerUnavailable",
+    "BufferFull",
+    "ContractError",
+    "ContractMismatch",
+    "Cursor",
+    "Event",
+    "EventTooLarge",
+    "Holdfast",
+    "HoldfastError",
+    "InvalidCursor",
+    "InvalidEventType",
+    "InvalidId",
+    "NotProvisioned",
+    "NotResumable",
+    "PipeResult",
+    "RunState",
+    "Session",
+    "SessionCancelled",
+    "SessionClosed",
+    "SessionExpired",
+    "SessionFenced",
+    "SessionNotFound",
+    "SessionOpen",
+    "StreamEvent",
+    "StreamReplaced",
+    "Uncertain",
+    "__version__",
+    "connect",
+]
+
+SIGNATURES = {
+    "connect": "servers tenant prefix credentials tls inbox_prefix timeout_seconds handle_sigterm",
+    "Holdfast.session": "self session_id run_id if_open lease_seconds min_publish_interval_seconds buffer_bytes "
+    "buffer_events give_up_seconds open_timeout_seconds failure_message",
+    "Holdfast.resume": "self session_id lease_seconds min_publish_interval_seconds buffer_bytes buffer_events "
+    "give_up_seconds open_timeout_seconds failure_message",
+    "Holdfast.pipe": "self session_id source result run_id if_open lease_seconds min_publish_interval_seconds "
+    "failure_message",
+    "Holdfast.launch": "self session_id source options",
+    "Holdfast.read": "self session_id cursor follow wait_seconds",
+    "Holdfast.state": "self session_id",
+    "Holdfast.cancel": "self session_id run reason",
+    "Holdfast.erase": "self session_id",
+    "Holdfast.close": "self",
+    "Session.write": "self value type",
+    "Session.write_async": "self value type",
+    "Session.drain": "self",
+    "Session.reset": "self",
+    "Session.end": "self result",
+    "Session.fail": "self reason message",
+    "Session.open": "self",
+    "Session.stop": "self timeout_seconds",
+    "Session.on_cancel": "self callback",
+}
+
+
+def errors() -> list[type[holdfast.HoldfastError]]:
+    found = [getattr(holdfast, name) for name in EXPORTS]
+    return [e for e in found if isinstance(e, type) and issubclass(e, holdfast.HoldfastError)]
+
+
+def test_the_export_list_is_frozen() -> None:
+    """A name more or less is a change of the public interface: change this list with it, and the changelog."""
+    assert sorted(holdfast.__all__) == sorted(EXPORTS)
+    assert holdfast.sync.__all__ == ["Holdfast", "Session", "connect"]
+
+
+def test_signatures_are_frozen() -> None:
+    for path, wanted in SIGNATURES.items():
+        target: object = holdfast
+        for name in path.split("."):
+            target = getattr(target, name)
+        assert callable(target)
+        assert list(inspect.signature(target).parameters) == wanted.split(), path
+
+
+@pytest.mark.parametrize("name", ["Session", "Holdfast"])
+def test_the_sync_facade_has_the_same_names(name: str) -> None:
+    """Beside `write_async`, which is `write_wait` there, and `launch`, which needs a loop."""
+    ours = {n for n in dir(getattr(holdfast, name)) if not n.startswith("_")} - {"write_async", "launch"}
+    theirs = {n for n in dir(getattr(holdfast.sync, name)) if not n.startswith("_")} - {"write_wait"}
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("error", errors(), ids=lambda e: e.__name__)
+def test_every_error_has_its_heading_in_the_catalogue(error: type[holdfast.HoldfastError]) -> None:
+    assert error.anchor == error.__name__.lower()
+    assert f"\n## {error.__name__}\n" in (DOCS / "errors.md").read_text("utf-8")
+
+
+def test_the_catalogue_has_no_heading_without_an_error() -> None:
+    headings = [h[3:] for h in (DOCS / "errors.md").read_text("utf-8").splitlines() if h.startswith("## ")]
+    assert headings == sorted(e.__name__ for e in errors())
+
+
+def test_an_error_says_where_it_is_explained() -> None:
+    assert holdfast.SessionClosed("s").docs == "docs/errors.md#sessionclosed"
+    assert holdfast.BufferFull(1, 1, 1, 1).retryable
+    assert not holdfast.SessionFenced("s", "superseded", 3, 0).retryable
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "holdfast.client",
+        "holdfast.session",
+        "holdfast.sync.client",
+        "holdfast.sync.session",
+        "holdfast.testing",
+        "holdfast.errors",
+    ],
+)
+def test_everything_public_is_documented(module: str) -> None:
+    loaded = importlib.import_module(module)
+    source = ast.parse(inspect.getsource(loaded))
+    bare = []
+    for node in source.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_"):
+            bare.append(node.name if ast.get_docstring(node) is None else "")
+    assert set(bare) <= {""}
+
+
+def test_base_install_pulls_nats_py_and_nothing_else() -> None:
+    base = [r for r in requires("holdfast") or [] if "extra ==" not in r]
+    assert [r.split(">")[0].split("<")[0] for r in base] == ["nats-py"]
+
+
+def test_import_is_quick_and_small() -> None:
+    """Processor time, best of five: the machine may be busy. nats-py itself comes with the first connection."""
+    script = (
+        "import sys, time; before = time.process_time(); import holdfast; took = time.process_time() - before; "
+        "print(took, ' '.join(m for m in sys.modules if '.' not in m))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(5)
+    ]
+    results = [r.stdout.split() for r in runs]
+    assert min(float(r[0]) for r in results) < 0.150
+    loaded = set(results[0][1:])
+    allowed = set(sys.stdlib_module_names) | {"holdfast", "nats"}
+    strangers = {m for m in loaded - allowed if not m.startswith(("_", "a1_", "distutils", "sitecustomize"))}
+    assert strangers <= {"google"}, strangers
+
+
+def test_py_typed_is_there() -> None:
+    assert (Path(holdfast.__file__).parent / "py.typed").exists()
