@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from holdfast import requests
+from holdfast.answer import Answer, Verdict
 from holdfast.wire import Phase, RunState
 from holdfast_gateway.broker.jetstream.streams import NotServable, patiently
 from holdfast_gateway.core.judge import Judge, Probe, Rule, Step, StoreFailed, StoreLost
@@ -76,3 +80,86 @@ async def test_a_silent_cluster_is_given_up_and_a_wrong_one_at_once() -> None:
     with pytest.raises(NotServable):
         await patiently(wrong.ask, 60.0)
     assert (silent.asked, wrong.asked) == (1, 1)
+
+
+class Deaf:
+    """A connection that takes everything; what comes back is said by the test."""
+
+    received_at = 0.0
+    last_error = ""
+
+    def __init__(self) -> None:
+        self.replies: list[str] = []
+        self.received: Any = None
+
+    def new_inbox(self) -> str:
+        return "_INBOX.x"
+
+    async def subscribe(self, subject: str, received: Any) -> None:
+        self.received = received
+
+    def send(self, subject: str, reply: str, headers: bytes, body: bytes) -> bool:
+        self.replies.append(reply)
+        return True
+
+    def suspect(self) -> None:
+        """Nothing to probe."""
+
+
+class Appends:
+    """`Requests` over a deaf connection, with a clock that the test moves and sweeps that it makes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(requests.time, "monotonic", lambda: self.now)
+        self.connection = Deaf()
+        self.requests = requests.Requests(self.connection)  # type: ignore[arg-type]
+        self.answers: list[Answer] = []
+
+    async def append(self) -> None:
+        await self.requests.open()
+        self.requests.append("hf.0.default.s", b"", b"x", self.answers.append)
+
+    def after(self, seconds: float) -> list[Answer]:
+        self.now += seconds
+        self.requests._sweep_acks()
+        return self.answers
+
+    def ack(self, number: int) -> None:
+        self.connection.received(self.connection.replies[number], None, b'{"stream":"S","seq":7}')
+
+
+async def test_an_append_lost_to_a_stepdown_is_repeated_well_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planned change stalled viewers for 1.1 s: the append that the old leader never answered waited a second."""
+    appends = Appends(monkeypatch)
+    await appends.append()
+    assert appends.after(0.35) == []
+    assert [answer.verdict for answer in appends.after(0.1)] == [Verdict.UNKNOWN]
+    appends.requests.close()
+
+
+async def test_while_nothing_is_answered_appends_are_repeated_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    appends = Appends(monkeypatch)
+    for waited in (0.45, 1.05, 1.05):
+        await appends.append()
+        count = len(appends.answers)
+        assert len(appends.after(waited - 0.1)) == count
+        assert len(appends.after(0.1)) == count + 1
+    await appends.append()
+    appends.ack(-1)
+    assert appends.requests.patience_seconds == requests.FIRST_TIMEOUT_SECONDS
+    appends.requests.close()
+
+
+async def test_a_broker_that_is_only_slow_is_learnt_from_acks_that_come_too_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else every append to it would be sent twice for ever: an ack after its time-out was forgotten."""
+    appends = Appends(monkeypatch)
+    for number in range(20):
+        await appends.append()
+        appends.after(1.2)
+        appends.ack(number)
+    await asyncio.sleep(0)
+    assert appends.requests.patience_seconds > 1.2
+    appends.requests.close()
