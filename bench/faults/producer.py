@@ -107,7 +107,9 @@ async def main(plan: dict[str, Any]) -> None:
     """Run all sessions of a plan."""
     journal = Journal(Path(plan["record"]))
     finish, started = asyncio.Event(), asyncio.Semaphore(0)
+    journal.write(kind="running")
     async with holdfast.connect(plan["servers"]) as hf:
+        journal.write(kind="connected")
         async with asyncio.TaskGroup() as group:
             for name in plan["sessions"]:
                 group.create_task(Session(name, plan, journal).produce(hf, started, finish))
