@@ -16,6 +16,7 @@ from holdfast.writer import Look, Send, SessionWriter, Settings
 
 ME = "me-1"
 CHUNKS = 2
+END = CHUNKS + 1
 ATTEMPTS = 5
 
 
@@ -27,6 +28,7 @@ class World(NamedTuple):
     attempts: int = 0
     plain: int = 0
     cancels: int = 0
+    arrived: int = 0
     now: float = 0.0
 
     @property
@@ -38,9 +40,19 @@ class World(NamedTuple):
         return self._replace(log=(*self.log, record))
 
     def heard(self, answer: Answer) -> World:
-        writer = copy.deepcopy(self.writer)
+        writer = twin(self.writer)
         writer.answered(answer, self.now)
         return self._replace(writer=writer, out=None)
+
+
+def twin(writer: SessionWriter) -> SessionWriter:
+    """A writer that knows the same, and goes its own way from here."""
+    other = copy.copy(writer)
+    other.buffer = copy.copy(writer.buffer)
+    other.buffer.queue = copy.copy(writer.buffer.queue)
+    other.history = copy.copy(writer.history)
+    other._attempt = copy.copy(writer._attempt)
+    return other
 
 
 def key(world: World) -> Any:
@@ -53,14 +65,22 @@ def key(world: World) -> Any:
     queued = tuple(event.data for event in w.buffer.queue)
     knows = (w.run, w.index, w.stored_events, w.expected, str(w.error), w.closed, flight, w._upto, w._busy, queued)
     log = tuple((r.kind, r.writer, r.events, r.run) for r in world.log)
-    return knows, w._terminal, log, sends, out, world.attempts, world.plain, world.cancels
+    return knows, w._terminal, log, sends, out, world.attempts, world.plain, world.cancels, world.arrived
 
 
 def after(world: World) -> list[World]:
     """Everything that may happen next."""
     found: list[World] = []
+    w = world.writer
+    if world.arrived < END and w.error is None and not w.closed:
+        writer = twin(w)
+        if world.arrived < CHUNKS:
+            writer.write(Event(str(world.arrived).encode()))
+        else:
+            writer.end()
+        found.append(world._replace(writer=writer, arrived=world.arrived + 1))
     if world.out is None and world.attempts < ATTEMPTS:
-        writer = copy.deepcopy(world.writer)
+        writer = twin(world.writer)
         action = writer.next(world.now + 1.0)  # past every interval and backoff, before a renewal
         if isinstance(action, Send):
             sent = (*world.network, action)
@@ -70,7 +90,7 @@ def after(world: World) -> list[World]:
     if isinstance(world.out, Look):
         behind = tuple(r for r in world.log if r.sequence > world.out.after)
         for visible in {len(behind), max(0, len(behind) - 1)}:  # a replica may lag
-            writer = copy.deepcopy(world.writer)
+            writer = twin(world.writer)
             writer.looked(behind[:visible], False, world.now)
             found.append(world._replace(writer=writer, out=None))
     if isinstance(world.out, Send):
@@ -120,9 +140,6 @@ def test_i6_the_writer_itself_over_every_interleaving() -> None:
     """From the first append on: no order of what the network and others do makes it lose, double, or write on behind
     a fence; and where it stops, it says why."""
     writer = SessionWriter("s", ME, Settings(interval_seconds=0.0, give_up_seconds=1e9, lease_seconds=None))
-    for n in range(CHUNKS):
-        writer.write(Event(str(n).encode()))
-    writer.end()
     first = World(writer)
     seen, queue = {key(first)}, deque([first])
     closed = stopped = 0

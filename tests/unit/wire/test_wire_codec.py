@@ -56,7 +56,7 @@ ADVERSARIAL = st.lists(
 @example([(0, 0, 64), (10, 1, 64)], 1200, "w" * 128)
 @example([(65_536, 0, 1), (0, 1, 1)], 1200, "w" * 128)
 @example([(262_144, 0, 64), (0, 0, 64)], 2, "w" * 128)
-def test_i9_what_fits_is_taken(shapes: list[tuple[int, int, int]], rounds: int, writer: str) -> None:
+def test_i8_what_fits_is_taken(shapes: list[tuple[int, int, int]], rounds: int, writer: str) -> None:
     """Whatever `fits` let in, `data` encodes: within 1,024 events, the body's limit and 8 KiB of headers in all."""
     batch = Batch()
     for n in range(rounds):
@@ -104,7 +104,7 @@ def test_a_large_event_travels_alone() -> None:
     ],
     ids=["events", "body", "headers"],
 )
-def test_i9_what_does_not_fit_is_refused(events: list[Event]) -> None:
+def test_i8_what_does_not_fit_is_refused(events: list[Event]) -> None:
     """A message over a limit is a typed error before anything is sent: the broker would refuse it for ever."""
     with pytest.raises(EventTooLarge):
         codec.data(events)

@@ -42,3 +42,4 @@ def test_the_error_shows_what_came_and_bounds_it() -> None:
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
     assert not caught.value.retryable
+    assert caught.value.docs == "docs/errors.md#invalidcursor"

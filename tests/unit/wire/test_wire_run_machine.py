@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from holdfast.wire import NEW, Control, Draft, Event, Kind, Output, Phase, Record, RunState, codec, decode, fences, step
 from holdfast.wire.codec import TERMINALS
@@ -375,5 +375,6 @@ def from_start(told: list[tuple[int, Output]], first: int) -> list[tuple[int, Ou
     return out
 
 
-Session.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestSession = Session.TestCase
+def test_i4_no_schedule_loses_what_was_acknowledged() -> None:
+    """Three hundred random schedules of all who append and read, with every invariant of the machine after each step."""
+    run_state_machine_as_test(Session, settings=settings(max_examples=300, stateful_step_count=40, deadline=None))

@@ -79,6 +79,7 @@ def test_subjects_beside_the_sessions() -> None:
     assert namespace.stored_filter(3) == "eu2.3.*.*"
     assert namespace.live_template(3) == "eu2l.3.{{wildcard(1)}}.{{wildcard(2)}}"
     assert namespace.writer_hint("w1-1") == "eu2c.w.w1-1"
+    assert namespace.writer_nudge("w1-1") == "eu2c.n.w1"
     assert str(SessionKey.of("s", "t")) == "t/s"
 
 

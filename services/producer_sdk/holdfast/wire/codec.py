@@ -80,6 +80,7 @@ class Batch:
         )
 
     def add(self, event: Event) -> None:
+        """Take an event that `fits`."""
         self.events.append(event)
         self.size_bytes += len(event.data)
         self._header_bytes += 2 + len(str(len(event.data)))

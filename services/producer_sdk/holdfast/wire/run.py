@@ -65,6 +65,8 @@ __all__ = [
 
 
 class Phase(StrEnum):
+    """Where a session is: no run yet, one open, or the last one closed."""
+
     NONE = "none"
     OPEN = "open"
     CLOSED = "closed"
@@ -234,6 +236,8 @@ def _alive(state: RunState, record: Record) -> tuple[RunState, tuple[Output, ...
     if state.phase is not Phase.OPEN or record.writer is None or not _holds(state, record):
         return state, _NONE
     lease = record.lease_seconds if record.lease_seconds is not None else state.lease_seconds
+    if not state.lost and lease == state.lease_seconds:
+        return state, _NONE
     out = (control.back(state.run),) if state.lost else _NONE
     return replace(state, lease_seconds=lease, lost=False), out
 

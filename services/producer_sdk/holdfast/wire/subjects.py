@@ -91,6 +91,7 @@ class Namespace:
             raise ValueError(f"partitions must be 1 to 1024, not {self.partitions}")
 
     def partition(self, key: SessionKey) -> int:
+        """Which of the namespace's streams holds a session."""
         return partition_of(key.tenant, key.session, self.partitions)
 
     def stored(self, key: SessionKey) -> str:
@@ -121,6 +122,7 @@ class Namespace:
         return f"{self.prefix}c.n.{writer.partition('-')[0]}"
 
     def stream_name(self, partition: int, incarnation: str) -> str:
+        """The name of one partition's stream; `StreamName.parse` takes it apart."""
         stem = "HOLDFAST" if self.prefix == DEFAULT_PREFIX else f"HOLDFAST-{self.prefix}"
         return f"{stem}_{partition}_{incarnation}"
 
