@@ -93,7 +93,8 @@ async def jetstream(directory: Path, *, fast: bool) -> AsyncIterator[Subject]:
     source = JetStreamSource([server.url], sweep_seconds=0.1, fast=fast)
     await source.start()
     assert source.fast is fast
-    from holdfast_gateway.broker.jetstream.link import Link, access
+    from holdfast_gateway.broker.jetstream.access import access
+    from holdfast_gateway.broker.jetstream.link import Link
     from holdfast_gateway.broker.jetstream.streams import ask
 
     admin = Link(access([server.url], {}), "contract-admin")

@@ -18,6 +18,7 @@ from holdfast.wire.codec import data
 from holdfast_gateway.broker import embedded
 from holdfast_gateway.broker.embedded import EmbeddedServer, EmbeddedServerError
 from holdfast_gateway.broker.jetstream import JetStreamSource
+from holdfast_gateway.broker.local import free_port
 from holdfast_gateway.broker.provision import provision
 from holdfast_gateway.ports import Appended
 
@@ -133,7 +134,7 @@ async def test_the_preferred_port_is_left_to_who_has_it(tmp_path: Path, monkeypa
         await server.start()
         assert server.port != busy.getsockname()[1]
         await server.close()
-    free = embedded._free_port("127.0.0.1")
+    free = free_port("127.0.0.1")
     monkeypatch.setattr(embedded, "PREFERRED_PORT", free)
     server = EmbeddedServer(tmp_path / "nats")
     await server.start()

@@ -15,8 +15,9 @@ import pytest
 from holdfast.wire import SessionKey
 from holdfast_gateway.broker.embedded import EmbeddedServer
 from holdfast_gateway.broker.jetstream import JetStreamSource, fastparse
+from holdfast_gateway.broker.jetstream.access import access
 from holdfast_gateway.broker.jetstream.channel import Channel
-from holdfast_gateway.broker.jetstream.link import Link, access
+from holdfast_gateway.broker.jetstream.link import Link
 from holdfast_gateway.broker.jetstream.streams import ask
 from holdfast_gateway.ports import Appended, SourceUnavailable
 from tests.sinks import Sink, fill, text, until

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from holdfast_gateway.broker.embedded import EmbeddedServer
-from holdfast_gateway.broker.jetstream.link import Link, access
+from holdfast_gateway.broker.jetstream.access import access
+from holdfast_gateway.broker.jetstream.link import Link
 from holdfast_gateway.broker.jetstream.streams import ask
 from holdfast_gateway.broker.provision import Outcome, provision, verify
 from holdfast_gateway.ports import SourceUnavailable

@@ -26,7 +26,7 @@ async def test_the_log_is_bounded_in_bytes_and_loses_the_oldest_first() -> None:
     mine = await fill(source, KEY, 5)
     for _ in range(100):
         await source.append(OTHER, text("x" * 200), None)
-    assert source._size_bytes <= 10_000
+    assert source.log.size_bytes <= 10_000
     assert await source.read(KEY, 1) == await source.read(KEY, mine[-1])
     assert (await source.read(OTHER, 1)).records
     assert await source.locate(KEY, await source.incarnation(KEY), mine[0]) is Located.TRIMMED
@@ -43,7 +43,7 @@ async def test_the_log_is_bounded_in_age() -> None:
     assert [r.sequence for r in (await source.read(KEY, 1)).records] == later
     now[0] += 100
     assert await source.tail(KEY) is None
-    assert source._size_bytes == 0
+    assert source.log.size_bytes == 0
     await source.close()
 
 

@@ -10,22 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import errno
-import fcntl
 import json
 import logging
 import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
+from holdfast_gateway.broker.local import DirectoryLock, EmbeddedServerError, free_port, is_free
 from holdfast_gateway.broker.tasks import Tasks
+
+__all__ = ["EmbeddedServer", "EmbeddedServerError", "find_binary"]
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +37,6 @@ FIRST_RESTART_SECONDS = 0.1
 LAST_RESTART_SECONDS = 5.0
 MAX_LOG_BYTES = 5 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-
-
-class EmbeddedServerError(Exception):
-    """The embedded server cannot run. The text says why and what to do."""
-
-    retryable = False
 
 
 class EmbeddedServer:
@@ -73,7 +66,7 @@ class EmbeddedServer:
         self._name = f"holdfast-{secrets.token_hex(4)}"
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._lock: IO[str] | None = None
+        self._lock = DirectoryLock(self._directory)
         self._tasks = Tasks("embedded nats-server")
         self._closed = False
         self.restarts = 0
@@ -97,7 +90,7 @@ class EmbeddedServer:
         binary = self._binary or find_binary()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._lock_directory()
+            self._lock.take()
             for port in self._ports():
                 self._port = port
                 self._write_config()
@@ -114,22 +107,22 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"cannot run nats-server in {self._directory}: {failure}") from failure
         finally:
             if self._process is None:
-                self._unlock_directory()
+                self._lock.release()
 
     async def close(self) -> None:
         """Stop it, within a second. Idempotent."""
         self._closed = True
         await self._tasks.close()
         await self._stop()
-        self._unlock_directory()
+        self._lock.release()
 
     # ------------------------------------------------------------------------------------------ inside
 
     def _ports(self) -> list[int]:
         if self._wanted_port:
             return [self._wanted_port]
-        preferred = [PREFERRED_PORT] if self._wanted_port is None and _is_free(self._host, PREFERRED_PORT) else []
-        return [*preferred, *(_free_port(self._host) for _ in range(5))]
+        preferred = [PREFERRED_PORT] if self._wanted_port is None and is_free(self._host, PREFERRED_PORT) else []
+        return [*preferred, *(free_port(self._host) for _ in range(5))]
 
     def _write_config(self) -> None:
         store = json.dumps(str(self._directory.resolve() / "store"))
@@ -236,30 +229,6 @@ class EmbeddedServer:
                 process.kill()
             await process.wait()
 
-    def _lock_directory(self) -> None:
-        lock = (self._directory / "lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as failure:
-            lock.seek(0)
-            owner = lock.read(32).strip() or "unknown"
-            lock.close()
-            if failure.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise EmbeddedServerError(
-                f"the store in {self._directory} is in use by another Holdfast (process {owner}): "
-                "stop that one, or choose another directory"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
-
-    def _unlock_directory(self) -> None:
-        if self._lock is not None:
-            self._lock.close()  # the kernel drops the lock with the file, also when we are killed
-            self._lock = None
-
 
 class _PortTaken(Exception):
     """Somebody else was faster."""
@@ -289,22 +258,6 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return run
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _tail(path: Path, begin: int) -> str:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from holdfast.wire import Record, SessionKey, decode
+from holdfast.wire import Record, SessionKey
 from holdfast.wire.codec import Draft
 from holdfast.wire.subjects import incarnation_at
 from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
+from holdfast_gateway.broker.memory_log import MemoryLog, Stored
 from holdfast_gateway.broker.tasks import Tasks
 from holdfast_gateway.ports import (
     Appended,
@@ -32,14 +30,6 @@ from holdfast_gateway.ports import (
 )
 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
-_OVERHEAD_BYTES = 256
-
-
-class _Stored(NamedTuple):
-    key: SessionKey
-    record: Record  # `previous` as a live message has it
-    expected: int | None
-    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -79,15 +69,11 @@ class MemorySource:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.faults = Faults()
-        self._max_bytes = max_bytes
-        self._max_age_seconds = max_age_seconds
         self._sweep_seconds = sweep_seconds
         self._clock = clock
         self._incarnation = incarnation_at(clock())
-        self._log: deque[_Stored] = deque()
-        self._sessions: dict[SessionKey, deque[_Stored]] = {}
-        self._size_bytes = 0
-        self._last = 0
+        self._limits = (max_bytes, max_age_seconds, clock)
+        self.log = MemoryLog(*self._limits)
         self._feeds: dict[SessionKey, set[FeedDriver]] = {}
         self._listening: dict[SessionKey, set[FeedDriver]] = {}
         self._heard: dict[str, float] = {}
@@ -122,14 +108,14 @@ class MemorySource:
         await self._answer()
         faults = self.faults
         faults.reads += 1
-        limit_sequence = self._last
+        limit_sequence = self.log.last
         if faults.stale_reads > 0:
             faults.stale_reads -= 1
             limit_sequence -= faults.stale_by
         records: list[Record] = []
         pending = 0
         before: int | None = None
-        for stored in self._of(key):
+        for stored in self.log.of(key):
             sequence = stored.record.sequence
             if sequence < start or sequence > limit_sequence:
                 continue
@@ -144,46 +130,24 @@ class MemorySource:
         await self._answer()
         if incarnation != self._incarnation:
             return Located.FOREIGN
-        if sequence > self._last:
-            return Located.FUTURE
-        self._expire()
-        if sequence == 0:
-            return Located.PRESENT
-        mine = self._of(key)
-        at = bisect_left(mine, sequence, key=lambda s: s.record.sequence)
-        if at < len(mine) and mine[at].record.sequence == sequence:
-            return Located.PRESENT
-        if any(stored.record.sequence == sequence for stored in self._log):
-            return Located.FOREIGN
-        return Located.CLEAN if at < len(mine) and mine[at].expected == sequence else Located.TRIMMED
+        return self.log.locate(key, sequence)
 
     async def tail(self, key: SessionKey) -> Record | None:
         await self._answer()
-        mine = self._of(key)
-        if not mine:
-            return None
-        return mine[-1].record._replace(previous=mine[-1].expected)
+        mine = self.log.of(key)
+        return mine[-1].as_read if mine else None
 
     async def append(self, key: SessionKey, draft: Draft, expected: int | None) -> AppendResult:
         try:
             await self._answer()
         except SourceUnavailable as down:
             return Unsettled(str(down))
-        mine = self._of(key)
-        actual = mine[-1].record.sequence if mine else 0
+        actual = self.log.tail(key)
         if expected is not None and expected != actual:
             return Refused(actual)
-        self._last += 1
-        record = decode(self._last, draft.headers, draft.body, previous=actual, time_seconds=self._clock())
-        size = len(draft.body) + _OVERHEAD_BYTES + sum(len(k) + len(v) for k, v in draft.headers.items())
-        stored = _Stored(key, record, expected, size)
-        self._log.append(stored)
-        self._sessions.setdefault(key, deque()).append(stored)
-        self._size_bytes += size
-        while self._size_bytes > self._max_bytes and len(self._log) > 1:
-            self._drop_oldest()
+        stored = self.log.append(key, draft, expected)
         self._republish(stored)
-        return Unsettled("the acknowledgement was lost") if self.faults.lose_acks else Appended(record.sequence)
+        return Unsettled("the acknowledgement was lost") if self.faults.lose_acks else Appended(stored.record.sequence)
 
     async def probe(self, key: SessionKey) -> bool:
         try:
@@ -218,15 +182,7 @@ class MemorySource:
 
     def trim(self, key: SessionKey, upto: int) -> None:
         """Lose this session's records up to and including `upto`, as a purge or the limits do."""
-        gone = {s.record.sequence for s in self._of(key) if s.record.sequence <= upto}
-        kept = [s for s in self._log if s.record.sequence not in gone]
-        self._log = deque(kept)
-        self._size_bytes = sum(s.size_bytes for s in kept)
-        mine = deque(s for s in self._of(key) if s.record.sequence not in gone)
-        if mine:
-            self._sessions[key] = mine
-        else:
-            self._sessions.pop(key, None)
+        self.log.trim(key, upto)
 
     def reconnect(self) -> None:
         """Every feed has lost its connection and has it back."""
@@ -237,9 +193,7 @@ class MemorySource:
     def replace(self) -> None:
         """The log is another one now, empty, with another incarnation."""
         self._incarnation = incarnation_at(self._clock() + 1) + "r"
-        self._log.clear()
-        self._sessions.clear()
-        self._size_bytes = self._last = 0
+        self.log = MemoryLog(*self._limits)
         for feeds in list(self._feeds.values()):
             for feed in list(feeds):
                 feed.on_gone("the stream was replaced by another incarnation")
@@ -251,25 +205,7 @@ class MemorySource:
         if self.faults.outage or self._closed:
             raise SourceUnavailable("the in-memory broker is switched off")
 
-    def _of(self, key: SessionKey) -> deque[_Stored]:
-        self._expire()
-        return self._sessions.get(key) or deque()
-
-    def _expire(self) -> None:
-        if self._max_age_seconds is not None:
-            oldest = self._clock() - self._max_age_seconds
-            while self._log and self._log[0].record.time_seconds < oldest:
-                self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        stored = self._log.popleft()
-        self._size_bytes -= stored.size_bytes
-        mine = self._sessions[stored.key]
-        mine.popleft()
-        if not mine:
-            del self._sessions[stored.key]
-
-    def _republish(self, stored: _Stored) -> None:
+    def _republish(self, stored: Stored) -> None:
         faults, record = self.faults, stored.record
         if faults.drop_live is not None and faults.drop_live(record):
             self._later(self._sweep_seconds, self._sweep, stored.key)
@@ -279,17 +215,17 @@ class MemorySource:
         for _ in range(times):
             loop.call_soon(self._deliver, stored)
 
-    def _deliver(self, stored: _Stored) -> None:
+    def _deliver(self, stored: Stored) -> None:
         if self.faults.outage:
             return
         for feed in list(self._listening.get(stored.key, ())):
             feed.on_live(stored.record, stored.size_bytes)
 
     def _sweep(self, key: SessionKey) -> None:
-        mine = self._of(key)
-        if mine and not self.faults.outage:
+        tail = self.log.tail(key)
+        if tail and not self.faults.outage:
             for feed in list(self._feeds.get(key, ())):
-                feed.on_newest(mine[-1].record.sequence)
+                feed.on_newest(tail)
 
     def _later(self, seconds: float, call: Callable[[SessionKey], None], key: SessionKey) -> None:
         def run() -> None:
@@ -311,10 +247,10 @@ class MemorySource:
 
     async def beyond(self, key: SessionKey, last: int) -> tuple[bool, Record | None]:
         await self._answer()
-        mine = self._of(key)
+        mine = self.log.of(key)
         present = any(s.record.sequence == last for s in mine)
         above = next((s for s in mine if s.record.sequence > last), None)
-        return present, None if above is None else above.record._replace(previous=above.expected)
+        return present, None if above is None else above.as_read
 
 
 class _MemoryInput:

@@ -12,21 +12,19 @@ from holdfast.wire import Record
 from holdfast.wire import headers as h
 from holdfast_gateway.broker.jetstream import decode
 from holdfast_gateway.broker.jetstream.link import Link
+from holdfast_gateway.broker.jetstream.replies import Take
 from holdfast_gateway.broker.jetstream.streams import MESSAGE_NOT_FOUND, Api, ApiError, ask
 from holdfast_gateway.ports import Page, SourceUnavailable
 
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 READ_SECONDS = 2.0
 
-Answer = tuple["bytes | None", bytes]
-"""Header block as received, and body."""
-
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """A complete answer. `up_to` is the answering replica's last sequence, None where it does not say."""
+class Ended:
+    """How a complete answer ended. `up_to`: the answering replica's last sequence; `last`: that of the answer's last
+    message; each None where the server does not say."""
 
-    messages: tuple[Answer, ...]
     pending: int
     up_to: int | None
     last: int | None
@@ -41,55 +39,74 @@ class Reader:
 
     async def page(self, stream: str, subject: str, start: int, limit: int) -> Page:
         """Consecutive records of one subject from `start`, inclusive. Raises `SourceUnavailable`."""
-        batch = await self.batch(
-            stream, {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": MAX_PAGE_BYTES}
-        )
         records: list[Record] = []
         before = 0
-        for block, body in batch.messages:
+        whole = True
+
+        def take(block: bytes | None, body: bytes) -> None:
+            nonlocal before, whole
             read = decode.stored(block, body, before)
             # Answers are chained, so that one lost on a route is noticed: there is no flow control in a batch.
             if read is None or read[1] != before:
-                raise SourceUnavailable(f"an answer of {stream} came incomplete")
+                whole = False
+                return
             records.append(read[0])
             before = read[0].sequence
-        if batch.messages and batch.last != before:
+
+        request = {"seq": start, "next_by_subj": subject, "batch": limit, "max_bytes": MAX_PAGE_BYTES}
+        ended = await self.batch(stream, request, take)
+        if not whole or (records and ended.last != before):
             raise SourceUnavailable(f"an answer of {stream} came incomplete")
-        return Page(tuple(records), batch.pending)
+        return Page(tuple(records), ended.pending)
 
     async def newest(self, stream: str, subjects: Sequence[str], above: int) -> tuple[dict[str, int], int | None]:
-        """Of these subjects (at most 1,024) those with messages above a sequence, with their last one; and the
-        answering replica's last sequence."""
-        batch = await self.batch(stream, {"multi_last": list(subjects), "seq": above + 1})
+        """Of these subjects (at most 1,024) those with messages above a sequence, with their last one; and up to which
+        sequence that is the whole answer, None if it is not."""
         newest: dict[str, int] = {}
-        for block, _ in batch.messages:
+
+        def take(block: bytes | None, body: bytes) -> None:
             _, headers = h.parse_block(block)
             subject, sequence = headers.get(h.SUBJECT), h.number(headers.get(h.SEQUENCE))
             if subject is not None and sequence is not None:
                 newest[subject] = sequence
-        return newest, batch.up_to
 
-    async def batch(self, stream: str, request: Mapping[str, Any]) -> Batch:
-        """A batched Direct Get, all of it or `SourceUnavailable`."""
-        messages: list[Answer] = []
-        done: asyncio.Future[tuple[int, Mapping[str, str]]] = asyncio.get_running_loop().create_future()
+        request = {"multi_last": list(subjects), "seq": above + 1, "max_bytes": MAX_PAGE_BYTES}
+        ended = await self.batch(stream, request, take)
+        return newest, None if ended.pending else ended.up_to
+
+    async def owner(self, stream: str, sequence: int) -> str | None:
+        """The subject of a message, if the replica that answers has it."""
+        owner: str | None = None
 
         def take(block: bytes | None, body: bytes) -> None:
+            nonlocal owner
+            _, headers = h.parse_block(block)
+            if h.number(headers.get(h.SEQUENCE)) == sequence:
+                owner = headers.get(h.SUBJECT)
+
+        await self.batch(stream, {"seq": sequence, "batch": 1}, take)
+        return owner
+
+    async def batch(self, stream: str, request: Mapping[str, Any], take: Take) -> Ended:
+        """A batched Direct Get, to its end. `take` gets each message as it comes, so that decoding overlaps with the
+        server's work. Raises `SourceUnavailable`; `take` may have got a part by then."""
+        done: asyncio.Future[tuple[int, Mapping[str, str]]] = asyncio.get_running_loop().create_future()
+
+        def answer(block: bytes | None, body: bytes) -> None:
             if block is None or not block.startswith(b"NATS/1.0 "):
-                messages.append((block, body))
+                take(block, body)
             elif not done.done():
                 done.set_result(h.parse_block(block))
 
         subject = f"{self._api.direct_get}.{stream}"
-        async with self._link.replies(take) as inbox:
+        with self._link.replies(answer) as inbox:
             self._link.publish(subject, json.dumps(request).encode(), reply=inbox)
             status, headers = await self._link.within(done, READ_SECONDS, subject)
         if status == 204:
             pending = h.number(headers.get(h.NUM_PENDING)) or 0
-            last, up_to = headers.get(h.LAST_SEQUENCE), headers.get(h.UP_TO_SEQUENCE)
-            return Batch(tuple(messages), pending, h.number(up_to), h.number(last))
+            return Ended(pending, h.number(headers.get(h.UP_TO_SEQUENCE)), h.number(headers.get(h.LAST_SEQUENCE)))
         if status == 404:
-            return Batch((), 0, None, None)
+            return Ended(0, None, None)
         raise SourceUnavailable(f"{subject} answered with status {status}")
 
     # ------------------------------------------------------------------------------------------ the leader

@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from holdfast_gateway.broker.jetstream import fastparse
+from holdfast_gateway.broker.jetstream import fastparse, slow_way
+from holdfast_gateway.broker.jetstream.access import Access
 from holdfast_gateway.broker.jetstream.fastparse import FastParser, RawCallback
+from holdfast_gateway.broker.jetstream.replies import Replies, Take
 from holdfast_gateway.broker.tasks import Tasks
 from holdfast_gateway.ports import SourceUnavailable
 
@@ -30,23 +30,6 @@ PING_SECONDS = 5
 WATCH_SECONDS = 0.5
 CONNECT_SECONDS = 2
 RECONNECT_SECONDS = 0.2
-MAX_REQUESTS = 4096
-"""Requests in flight on one connection; more are refused as unavailable."""
-
-NO_RESPONDERS = 503
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to get in. `options` go to nats-py's `connect` (`user_credentials`, `tls`, `inbox_prefix`, ...)."""
-
-    servers: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def shown(self) -> str:
-        """The servers without passwords, for messages."""
-        return ", ".join(_without_secret(s) for s in self.servers)
 
 
 class Subscription:
@@ -84,13 +67,11 @@ class Link:
         self._client: Client | None = None
         self._parser: FastParser | None = None
         self._subs: set[Subscription] = set()
-        self._replies: dict[bytes, Callable[[bytes | None, bytes], None]] = {}
-        self._inbox = ""
-        self._token = 0
+        self._replies = Replies()
         self._waiting_flush: list[asyncio.Future[None]] = []
-        self._in_flight: set[asyncio.Future[Any]] = set()
         self._last_error = "no answer"
         self._up = False
+        self._first = True
         self._closed = False
         self._silent_requests = 0
         self.reconnects = 0
@@ -98,7 +79,10 @@ class Link:
     # ------------------------------------------------------------------------------------------ life
 
     async def connect(self, patience_seconds: float) -> None:
-        """Connect for the first time. Raises `SourceUnavailable` naming the servers, after `patience_seconds`."""
+        """Connect for the first time.
+
+        Raises `SourceUnavailable` naming the servers: after `patience_seconds`, or at once for refused credentials.
+        """
         try:
             async with asyncio.timeout(patience_seconds):
                 await self._dial()
@@ -106,6 +90,7 @@ class Link:
             raise SourceUnavailable(
                 f"no NATS server reachable at {self._access.shown} within {patience_seconds:g} s: {self._last_error}"
             ) from None
+        self._first = False
         self._tasks.spawn(self._watch())
 
     async def close(self) -> None:
@@ -161,7 +146,7 @@ class Link:
             if client.is_connected:
                 self._write(client, b"UNSUB %d\r\n" % handle._id)
         else:
-            self._tasks.spawn(_unsubscribe(handle))
+            self._tasks.spawn(slow_way.unsubscribe(handle))
 
     async def flush(self, timeout_seconds: float = 2.0) -> None:
         """Return when the server has handled what was sent before. Raises `SourceUnavailable`."""
@@ -191,30 +176,23 @@ class Link:
             if not answered.done():
                 answered.set_result((block, body))
 
-        async with self.replies(take) as inbox:
+        with self.replies(take) as inbox:
             self.publish(subject, payload, reply=inbox, headers=headers)
             block, body = await self.within(answered, timeout_seconds, subject)
         if block is not None and block.startswith(b"NATS/1.0 503"):
             raise SourceUnavailable(f"nobody answers at {subject}")
         return block, body
 
-    @contextlib.asynccontextmanager
-    async def replies(self, take: Callable[[bytes | None, bytes], None]) -> Any:
-        """A reply subject for as long as the block lasts; `take` gets what arrives there."""
-        if len(self._replies) >= MAX_REQUESTS:
-            raise SourceUnavailable("too many requests in flight")
-        self._token += 1
-        token = b"%d" % self._token
-        self._replies[token] = take
-        try:
-            yield f"{self._inbox}.{self._token}"
-        finally:
-            del self._replies[token]
+    def replies(self, take: Take) -> AbstractContextManager[str]:
+        """A reply subject for as long as the block lasts; what arrives there goes to `take`.
+
+        Raises `SourceUnavailable`: too many requests in flight."""
+        return self._replies.open(take)
 
     async def within(self, answered: asyncio.Future[Any], timeout_seconds: float, what: str) -> Any:
         """Wait for an answer; a missing one counts against the connection. Raises `SourceUnavailable`."""
         reads = self._parser.reads if self._parser is not None else -1
-        self._in_flight.add(answered)
+        self._replies.waiting.add(answered)
         try:
             async with asyncio.timeout(timeout_seconds):
                 value = await answered
@@ -225,7 +203,7 @@ class Link:
                 self._unanswered()
             raise SourceUnavailable(f"no answer at {what} within {timeout_seconds:g} s") from None
         finally:
-            self._in_flight.discard(answered)
+            self._replies.waiting.discard(answered)
         self._silent_requests = 0
         return value
 
@@ -277,9 +255,9 @@ class Link:
             await _shut(client)
             raise
         self._client = client
-        if not self._inbox:
-            self._inbox = client.new_inbox()
-            self._subs.add(Subscription(f"{self._inbox}.*", self._on_reply))
+        if not self._replies.inbox:
+            self._replies.inbox = client.new_inbox()
+            self._subs.add(Subscription(f"{self._replies.inbox}.*", self._replies.on_reply))
         for sub in self._subs:
             if self._parser is None:
                 await self._subscribe_slowly(client, sub)
@@ -304,14 +282,17 @@ class Link:
             self._tasks.spawn(self._subscribe_slowly(client, sub))
 
     async def _subscribe_slowly(self, client: Client, sub: Subscription) -> None:
-        callback = sub.callback
-
-        async def pass_on(message: Msg) -> None:
-            callback(message.subject.encode(), block_of(message.headers), message.data)
-
-        sub.handle = await client.subscribe(sub.subject, cb=pass_on)
+        sub.handle = await slow_way.subscribe(client, sub.subject, sub.callback)
         if sub not in self._subs:
-            await _unsubscribe(sub.handle)
+            await slow_way.unsubscribe(sub.handle)
+
+    async def _flush_slowly(self, client: Client, waiting: list[asyncio.Future[None]]) -> None:
+        try:
+            await slow_way.flush(client)
+        except SourceUnavailable as failure:
+            _resolve(waiting, failure)
+        else:
+            _resolve(waiting, None)
 
     def _write(self, client: Client, command: bytes) -> None:
         client._pending.append(command)
@@ -327,7 +308,7 @@ class Link:
             _resolve(waiting, SourceUnavailable(f"not connected to {self._access.shown}"))
             return
         if self._parser is None:
-            self._tasks.spawn(_flush_slowly(client, waiting))
+            self._tasks.spawn(self._flush_slowly(client, waiting))
             return
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         pong.add_done_callback(
@@ -350,12 +331,7 @@ class Link:
             self._client._pongs = []
         waiting, self._waiting_flush = self._waiting_flush, []
         _resolve(waiting, SourceUnavailable("the connection was lost"))
-        _resolve(list(self._in_flight), SourceUnavailable("the connection was lost"))
-
-    def _on_reply(self, subject: bytes, block: bytes | None, payload: bytes) -> None:
-        take = self._replies.get(subject[len(self._inbox) + 1 :])
-        if take is not None:
-            take(block, payload)
+        _resolve(list(self._replies.waiting), SourceUnavailable("the connection was lost"))
 
     def _unanswered(self) -> None:
         self._silent_requests += 1
@@ -368,6 +344,9 @@ class Link:
 
     async def _on_error(self, failure: Exception) -> None:
         self._last_error = str(failure) or type(failure).__name__
+        if self._first and "authorization" in self._last_error.lower():
+            # Out of nats-py's connect, which would try again for ever what will not be believed.
+            raise SourceUnavailable(f"{self._access.shown} refused the credentials: {self._last_error}")
         log.debug("%s: %s", self._name, self._last_error)
 
     async def _on_disconnected(self) -> None:
@@ -425,23 +404,6 @@ class Link:
             await client.force_reconnect()
 
 
-def block_of(headers: Mapping[str, str] | None) -> bytes | None:
-    """A header block again, of what nats-py made of it."""
-    if not headers:
-        return None
-    status = headers.get("Status")
-    inline = f" {status}" if status is not None and "Nats-Sequence" not in headers else ""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return f"NATS/1.0{inline}\r\n{lines}\r\n".encode()
-
-
-def access(servers: Sequence[str], options: Mapping[str, Any]) -> Access:
-    """Raises `ValueError` if there is no server."""
-    if not servers:
-        raise ValueError("at least one NATS server is needed")
-    return Access(tuple(servers), dict(options))
-
-
 def _resolve(waiting: Iterable[asyncio.Future[Any]], failure: Exception | None) -> None:
     for done in waiting:
         if not done.done():
@@ -451,30 +413,8 @@ def _resolve(waiting: Iterable[asyncio.Future[Any]], failure: Exception | None) 
                 done.set_exception(failure)
 
 
-async def _flush_slowly(client: Client, waiting: list[asyncio.Future[None]]) -> None:
-    try:
-        await client.flush(2)  # its PING may overtake a queued SUB,
-        await client.flush(2)  # so only the second one is certainly behind it
-    except (nats.errors.Error, OSError) as failure:
-        _resolve(waiting, SourceUnavailable(str(failure)))
-    else:
-        _resolve(waiting, None)
-
-
-async def _unsubscribe(handle: Any) -> None:
-    with contextlib.suppress(nats.errors.Error, OSError):
-        await handle.unsubscribe()
-
-
 async def _shut(client: Client) -> None:
     """Close a client whatever its state. nats-py's `close` flushes first, which may block or fail on a dead socket."""
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, AttributeError):
         async with asyncio.timeout(1.0):
             await client.close()
-
-
-def _without_secret(server: str) -> str:
-    parts = urlsplit(server)
-    if parts.username is None and parts.password is None:
-        return server
-    return urlunsplit(parts._replace(netloc=f"...@{parts.netloc.rpartition('@')[2]}"))

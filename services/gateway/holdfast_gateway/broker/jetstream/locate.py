@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast.wire import headers as h
 from holdfast_gateway.broker.jetstream.directget import Reader
 from holdfast_gateway.ports import Located, SourceUnavailable
 
@@ -21,7 +20,7 @@ async def locate(reader: Reader, stream: str, subject: str, sequence: int, highe
     """
     if sequence == 0:
         return Located.PRESENT
-    owner = await _owner(reader, stream, sequence)
+    owner = await reader.owner(stream, sequence)
     if owner is not None:
         return Located.PRESENT if owner == subject else Located.FOREIGN
     last = await reader.last_sequence(stream)
@@ -36,13 +35,3 @@ async def locate(reader: Reader, stream: str, subject: str, sequence: int, highe
     if at is not None:
         return Located.PRESENT if at[0] == subject else Located.FOREIGN
     return Located.CLEAN if above is not None and above.previous == sequence else Located.TRIMMED
-
-
-async def _owner(reader: Reader, stream: str, sequence: int) -> str | None:
-    """The subject of a message, if the replica that answers has it."""
-    batch = await reader.batch(stream, {"seq": sequence, "batch": 1})
-    for block, _ in batch.messages:
-        _, headers = h.parse_block(block)
-        if h.number(headers.get(h.SEQUENCE)) == sequence:
-            return headers.get(h.SUBJECT)
-    return None

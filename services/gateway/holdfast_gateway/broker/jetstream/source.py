@@ -13,10 +13,11 @@ from holdfast.wire.subjects import DEFAULT_PREFIX
 from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
 from holdfast_gateway.broker.jetstream import append as appends
 from holdfast_gateway.broker.jetstream import locate, streams
+from holdfast_gateway.broker.jetstream.access import access
 from holdfast_gateway.broker.jetstream.channel import Channel, ChannelInput, Partition
 from holdfast_gateway.broker.jetstream.directget import Reader
 from holdfast_gateway.broker.jetstream.hints import Hints
-from holdfast_gateway.broker.jetstream.link import Link, access
+from holdfast_gateway.broker.jetstream.link import Link
 from holdfast_gateway.broker.jetstream.streams import Api, Found
 from holdfast_gateway.broker.jetstream.sweeper import SWEEP_SECONDS, sweep
 from holdfast_gateway.broker.tasks import Tasks
