@@ -12,7 +12,8 @@ Rules, each with its reason (docs/protocol.md has the runs and models they come 
 * Plain data and `lost` do not fence: rebase and go on. A start or takeover by another, a terminal, an erasure do:
   stop there, write nothing more.
 * A = 0 with E > 0: the log is gone. Never continue at 0: an erased session would rise again. A < E: the broker was
-  rolled back.
+  rolled back. Both only when they are still the answer after 15 s: a leader that was cut off from its quorum says the
+  same, from its own old log, for up to about ten.
 * A replica may be behind what the leader said. The walk is over only when it has seen A; when replicas do not catch
   up, the same bytes are sent again, which yields a fresh A.
 * After L/3 without a commit a small `alive` is appended: it renews the lease, and is the writer's own look at the log.
@@ -50,6 +51,8 @@ from holdfast.wire.limits import MAX_EVENT_BYTES
 FIRST_BACKOFF_SECONDS: Final = 0.002
 LAST_BACKOFF_SECONDS: Final = 0.5
 STALE_LOOKS: Final = 8
+BELIEVE_SECONDS: Final = 15.0
+"""How long "the log went back" has to be the answer before it is believed (ADR-0004)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class SessionWriter:
         self._upto: int | None = None  # the walk's goal; -1: as far as there is
         self._stale = 0
         self._look_at = 0.0
+        self._behind_since: float | None = None
         self._committed_at = 0.0
         self._poked = False
         self._reset = False
@@ -280,6 +284,8 @@ class SessionWriter:
         if attempt is None or self.error is not None:
             return
         verdict = answer.verdict
+        if verdict is not Verdict.REFUSED or answer.sequence >= self.expected:
+            self._behind_since = None
         if verdict is Verdict.STORED:
             self._stored(answer.sequence, now)
         elif verdict is Verdict.REFUSED:
@@ -300,17 +306,25 @@ class SessionWriter:
         actual, expected = answer.sequence, self.expected
         if actual == expected:  # says both: not stored, and nothing in the way
             self._again(attempt, answer.why, now)
-        elif actual == 0:
-            if self.opened or self.settings.mode == "takeover":
-                self.error = SessionExpired(self.session)
-            else:  # a new run on a subject that has just become empty
-                self.expected, self.history = 0, History(keep_events=False)
+        elif actual == 0 and not self.opened and self.settings.mode == "start":
+            self.expected, self.history = 0, History(keep_events=False)  # a subject that has just become empty
         elif actual < expected:
-            self.error = BrokerRewound(self.session, expected, actual)
+            self._behind(attempt, answer, now)
         elif self.opened or attempt.uncertain or self._must_know():
             self._upto, self._stale, self._look_at = actual, 0, now
         else:  # a start that was refused for certain, and does not care by whom
             self.expected = actual
+
+    def _behind(self, attempt: _Attempt, answer: Answer, now: float) -> None:
+        """The log is said to end before what it had: gone or rolled back, or a deposed leader said so."""
+        if self._behind_since is None:
+            self._behind_since = now
+        if now - self._behind_since < BELIEVE_SECONDS:
+            self._again(attempt, answer.why, now)
+        elif answer.sequence == 0:
+            self.error = SessionExpired(self.session)
+        else:
+            self.error = BrokerRewound(self.session, self.expected, answer.sequence)
 
     def _must_know(self) -> bool:
         """Whether opening needs the story so far, not only where it ends."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 import holdfast
-from holdfast import connection
+from holdfast import connection, writer
 from holdfast.connection import Connection
 from holdfast.testing import NatsServer, create_streams
 
@@ -213,8 +213,9 @@ async def test_opening_without_a_broker_is_bounded(own_broker: Servers) -> None:
             await hf.session("s", open_timeout_seconds=0.5).open()
 
 
-async def test_purged_under_the_writer(own_broker: Servers) -> None:
+async def test_purged_under_the_writer(own_broker: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never continues at 0."""
+    monkeypatch.setattr(writer, "BELIEVE_SECONDS", 0.3)
     server = own_broker()
     await create_streams([server.url])
     async with holdfast.connect(server.url, handle_sigterm=False) as hf:

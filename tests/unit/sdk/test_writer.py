@@ -20,7 +20,7 @@ from holdfast.errors import (
     Uncertain,
 )
 from holdfast.wire import Kind, Record, codec, event
-from holdfast.writer import Look, Send, SessionWriter, Settings, Sleep
+from holdfast.writer import BELIEVE_SECONDS, Look, Send, SessionWriter, Settings, Sleep
 from tests.unit.sdk.log_model import SubjectLog
 
 ME = "me-1"
@@ -284,12 +284,21 @@ def test_reset_drops_what_is_queued_and_keeps_the_index_dense() -> None:
     assert w.idle
 
 
+def insist(w: SessionWriter, log: SubjectLog, now: float) -> float:
+    """Drive for as long as it takes to believe that the log went back; when the error came."""
+    until = now + BELIEVE_SECONDS + 2.0
+    while w.error is None and now < until:
+        drive(w, log, now)
+        now += 0.5
+    return now
+
+
 def test_expired_session_never_goes_on_at_zero() -> None:
     log = SubjectLog()
     w = opened(log)
     log.expire()
     w.write(event("a"))
-    drive(w, log, 1.0)
+    insist(w, log, 1.0)
     assert isinstance(w.error, SessionExpired)
     assert log.records == []
 
@@ -310,9 +319,42 @@ def test_rolled_back_stream() -> None:
     drive(w, log, 1.0)
     log.records.pop()
     w.write(event("b"))
-    drive(w, log, 2.0)
+    assert insist(w, log, 2.0) > 2.0 + BELIEVE_SECONDS
     assert isinstance(w.error, BrokerRewound)
     assert (w.error.acknowledged, w.error.actual) == (5, 3)
+
+
+@pytest.mark.parametrize("actual", [0, 1])
+def test_a_deposed_leader_does_not_end_a_run(actual: int) -> None:
+    """A leader without its quorum refuses from its own old log for ten seconds: the same bytes go again, and land."""
+    log = SubjectLog()
+    w = opened(log)
+    w.write(event("a"))
+    drive(w, log, 1.0)
+    w.write(event("b"))
+    now = 2.0
+    first = send(w, now)
+    w.answered(Answer(Verdict.REFUSED, actual, "wrong last sequence"), now)
+    while now < 12.0:
+        now += 1.0
+        again = send(w, now)
+        assert again == first
+        w.answered(Answer(Verdict.REFUSED, actual, "wrong last sequence"), now)
+    drive(w, log, now + 2.0)
+    assert w.error is None
+    assert [e.text for r in log.records for e in r.events] == ["a", "b"]
+
+
+def test_the_time_to_believe_starts_anew_with_any_other_answer() -> None:
+    log = SubjectLog()
+    w = opened(log)
+    w.write(event("a"))
+    now = 0.0
+    for answer in (Answer(Verdict.REFUSED, 0, "x"), unknown("timed out")) * 12:
+        now += 2.0
+        send(w, now)
+        w.answered(answer, now)
+        assert w.error is None
 
 
 @pytest.mark.parametrize(

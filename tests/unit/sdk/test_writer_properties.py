@@ -150,6 +150,9 @@ class World:
             self.out = None
             self.w.answered(unknown("timed out"), self.now)
         self.settle()
+        if self.expired:  # believed only after 15 s
+            self.now += 16.0
+            self.settle()
         tail = len(self.log.records)
         for sent in self.in_flight:  # the network coughs up what it had kept
             self.log.append(sent.draft, sent.expected)
