@@ -56,10 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--tenant", default=env("HOLDFAST_TENANT", "default"), help="whose sessions (HOLDFAST_TENANT)")
     common.add_argument("--prefix", default=env("HOLDFAST_PREFIX", "hf"), help="subject prefix (HOLDFAST_PREFIX)")
     common.add_argument(
-        "--credentials",
+        "--nats-creds",
         metavar="FILE",
-        default=env("HOLDFAST_CREDENTIALS"),
-        help="NATS credentials file (HOLDFAST_CREDENTIALS)",
+        default=env("HOLDFAST_NATS_CREDS"),
+        help="NATS credentials file (HOLDFAST_NATS_CREDS)",
     )
     common.add_argument(
         "--timeout",
@@ -89,16 +89,19 @@ def _parser() -> argparse.ArgumentParser:
     cancel.add_argument("session")
     cancel.add_argument("--run", metavar="NUMBER|ID", help="which run; the open one by default")
     cancel.add_argument("--reason", help="a text for viewers")
+
+    subject = commands.add_parser("subject", parents=[common], help="print the NATS subject a session is stored under")
+    subject.add_argument("session")
     return parser
 
 
 async def _run(args: argparse.Namespace) -> int:
-    commands = {"publish": _publish, "tail": _tail, "cancel": _cancel}
+    commands = {"publish": _publish, "tail": _tail, "cancel": _cancel, "subject": _subject}
     async with connect(
         args.nats,
         tenant=args.tenant,
         prefix=args.prefix,
-        credentials=args.credentials,
+        credentials=args.nats_creds,
         timeout_seconds=args.timeout,
     ) as hf:
         return await commands[args.command](hf, args)
@@ -221,6 +224,12 @@ async def _cancel(hf: Holdfast, args: argparse.Namespace) -> int:
     }
     print(said[outcome])
     return 0 if outcome != "not_open" else 1
+
+
+async def _subject(hf: Holdfast, args: argparse.Namespace) -> int:
+    """For `nats pub`: the partition is part of it, and only the streams know how many there are."""
+    print(hf._place(args.session).stored)
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import random
 import secrets
 import signal
@@ -17,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from holdfast import operations, pipes, reading
-from holdfast.discovery import find_servers
+from holdfast.discovery import ENV_CREDENTIALS, find_servers
 from holdfast.errors import HoldfastError
 from holdfast.log import Log, Place, Watch
 from holdfast.owned import OwnedTasks
@@ -326,7 +327,7 @@ async def connect(
             a running `holdfast-gateway dev`, else nats://127.0.0.1:4222.
         tenant: Whose sessions these are.
         prefix: The namespace's subject prefix.
-        credentials: Path of a NATS credentials file.
+        credentials: Path of a NATS credentials file. None: `HOLDFAST_NATS_CREDS`, if that is set.
         tls: For `tls://` servers with a certificate authority of your own.
         inbox_prefix: Where replies go, for users whose rights name it.
         timeout_seconds: Bound of connecting and learning the streams.
@@ -345,7 +346,7 @@ async def connect(
     log = await open_log(
         find_servers(servers),
         prefix=prefix,
-        access=Access(credentials, tls, inbox_prefix),
+        access=Access(credentials or os.environ.get(ENV_CREDENTIALS), tls, inbox_prefix),
         timeout_seconds=timeout_seconds,
         name="holdfast",
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 ENV_URL: Final = "HOLDFAST_NATS_URL"
+ENV_CREDENTIALS: Final = "HOLDFAST_NATS_CREDS"
 DEV_FILE: Final = Path(".holdfast") / "dev.json"
 
 

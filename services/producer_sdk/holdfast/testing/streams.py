@@ -61,6 +61,7 @@ def _config(
         "max_msg_size": MAX_EVENT_BYTES + 64 * 1024,
         "duplicate_window": 2_000_000_000,
         "allow_direct": True,
+        "deny_delete": True,
         "metadata": {
             "holdfast_contract": str(CONTRACT_VERSION),
             "holdfast_partitions": str(namespace.partitions),
