@@ -119,7 +119,7 @@ class JetStreamLog:
     async def last_sequence(self, place: Place) -> int | None:
         query = json.dumps({"last_by_subj": place.stored}).encode()
         try:
-            status, body = await self._requests.request(f"$JS.API.STREAM.MSG.GET.{place.stream}", query, 2.0)
+            status, body = await self._requests.request(f"$JS.API.STREAM.MSG.GET.{place.stream}", query, 1.0)
         except (TimeoutError, ConnectionError):
             return None
         if status:

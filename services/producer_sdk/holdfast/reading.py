@@ -66,12 +66,13 @@ async def read(
             wake.clear()
             async for event in reader.catch_up():
                 yield event
-            if reader.last and not follow and reader.state.phase is Phase.CLOSED:
+            if reader.last and not follow and reader.state.phase is Phase.CLOSED and await reader.at_the_end():
                 return
             if not reader.last and deadline is not None and loop.time() >= deadline:
                 raise SessionNotFound(key.session)
             try:
-                async with asyncio.timeout(POLL_SECONDS if reader.last else 0.2):
+                closed = reader.state.phase is Phase.CLOSED and not follow  # a replica is behind: not for long
+                async with asyncio.timeout(POLL_SECONDS if reader.last and not closed else 0.1):
                     await wake.wait()
             except TimeoutError:
                 pass
@@ -174,6 +175,11 @@ class _Reader:
                 else:
                     yield StreamEvent(where, output.type or MESSAGE, output.data)
             item += 1
+
+    async def at_the_end(self) -> bool:
+        """Whether the leader knows of nothing newer. A reader without the right to ask it believes the replica."""
+        last = await self.log.last_sequence(self.place)
+        return last is None or last <= self.last
 
     async def _ahead(self, wanted: Cursor) -> bool:
         """Whether the cursor is beyond the log, as its leader has it. No replica may say so."""

@@ -166,3 +166,15 @@ def test_import_is_quick_and_small() -> None:
 
 def test_py_typed_is_there() -> None:
     assert (Path(holdfast.__file__).parent / "py.typed").exists()
+
+
+def test_one_file_imports_nats() -> None:
+    package = Path(holdfast.__file__).parent
+    importing = set()
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            if any(name.split(".")[0] == "nats" for name in names):
+                importing.add(str(file.relative_to(package)))
+    assert importing == {"connection.py"}
