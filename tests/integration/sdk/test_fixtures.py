@@ -26,7 +26,9 @@ async def test_real(holdfast_client, holdfast_server):
 def test_twin_and_real_server(pytester: pytest.Pytester) -> None:
     pytester.makeconftest('pytest_plugins = ["holdfast.testing.fixtures"]')
     pytester.makepyfile(SUITE)
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n")
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    )
     pytester.runpytest_subprocess("-q").assert_outcomes(passed=3)
 
 
