@@ -74,6 +74,7 @@ class RedisReader:
         self._subscriptions: set[Subscription] = set()
         self._asked: dict[bytes, int] = {}
         self._blocked = False
+        self._woken = False
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -125,8 +126,8 @@ class RedisReader:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
             self._task.add_done_callback(self._ended)
-        elif self._blocked and subscription.after < self._asked.get(subscription.key, MAX_NUMBER):
-            self._asked[subscription.key] = subscription.after
+        elif self._blocked and not self._woken and subscription.after < self._asked.get(subscription.key, MAX_NUMBER):
+            self._woken = True  # for all who come before the next turn
             try:
                 await self._execute("XADD", self._wake_key, "MAXLEN", 1, "*", "w", "1")
                 await self._execute("EXPIRE", self._wake_key, WAKE_TTL_SECONDS)
@@ -165,7 +166,7 @@ class RedisReader:
             wanted[s.key] = min(s.after, wanted.get(s.key, s.after))
         keys = [*wanted, self._wake_key]
         places = [f"{after}-0".encode() for after in wanted.values()]
-        self._asked, self._blocked = dict(wanted), True
+        self._asked, self._blocked, self._woken = wanted, True, False
         try:
             reply = await self._execute(
                 "XREAD", "COUNT", PAGE, "BLOCK", self._block_ms, "STREAMS", *keys, *places, self._wake_after

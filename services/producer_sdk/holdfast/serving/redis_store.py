@@ -34,6 +34,10 @@ _ESCAPED: Final = re.compile("[%{}\ud800-\udfff]")
 CHECK_SECONDS: Final = 5.0
 """How often a follower of a silent session looks whether it was cleared or its producer's lease is over."""
 
+MAX_CALLS: Final = 16
+"""At once. More would not be faster, and would use up the client's pool, which then raises (100 connections by
+default); the application has calls of its own to make."""
+
 CLEARED_SECONDS: Final = 60
 """How long a cleared session's stream stays, with nothing in it but that it was cleared."""
 
@@ -78,7 +82,10 @@ class RedisStore:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._check_seconds = min(CHECK_SECONDS, lease_seconds / 2)
-        timeout = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {}).get("socket_timeout")
+        pool = getattr(client, "connection_pool", None)
+        connections = getattr(pool, "max_connections", None) or MAX_CALLS + 1
+        self._calls = asyncio.Semaphore(max(1, min(MAX_CALLS, connections - 1)))
+        timeout = getattr(pool, "connection_kwargs", {}).get("socket_timeout")
         block_seconds = min(BLOCK_SECONDS, timeout / 2) if timeout else BLOCK_SECONDS
         self._reader = RedisReader(client, stream_prefix, block_seconds=block_seconds, give_up_seconds=lease_seconds)
         self._writer = secrets.token_hex(6)
@@ -204,7 +211,8 @@ class RedisStore:
         until, pause = loop.time() + self.lease_seconds / 2, 0.05
         while True:
             try:
-                return await self._client.execute_command(*command)
+                async with self._calls:
+                    return await self._client.execute_command(*command)
             except TRANSIENT as e:
                 if loop.time() + pause > until:
                     raise StoreUnavailable(
