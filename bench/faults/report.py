@@ -17,8 +17,8 @@ HEAD = """# Reliability, counted
 
 Made by `make bench-faults` from its own results; do not edit. Each run starts producers on the real SDK and viewers
 that speak raw HTTP under the rules of `EventSource`, does one thing to a three-node NATS cluster, to one of two
-gateways, to their link, to viewers or to producers, and lets a checker that imports nothing of Holdfast compare
-what producers knew stored with what each viewer recorded.
+gateways (one serves past uvicorn, one through it), to their link, to viewers or to producers, and lets a checker that
+imports nothing of Holdfast compare what producers knew stored with what each viewer recorded.
 
 """
 

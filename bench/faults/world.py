@@ -18,6 +18,8 @@ PARTITIONS = 3
 # As short as the rules allow: an isolated leader answers probes for up to ten seconds, so the gateway refuses less.
 LEASE_SECONDS = 3
 GRACE_SECONDS = 12
+# Both ways out of a gateway are judged: past uvicorn and through it.
+WAYS_OUT = ("auto", "off")
 CLOSED_WITHIN_SECONDS = LEASE_SECONDS + GRACE_SECONDS + 2
 
 
@@ -32,9 +34,14 @@ class World:
         self.directory = directory
         ports = FreePorts()
         self.cluster = Cluster(directory / "nats", ports)
-        environment = {"HOLDFAST_GRACE": str(GRACE_SECONDS)}
         self.gateways = [
-            Gateway(f"g{number}", self.cluster, directory / "gateways", ports, environment)
+            Gateway(
+                f"g{number}",
+                self.cluster,
+                directory / "gateways",
+                ports,
+                {"HOLDFAST_GRACE": str(GRACE_SECONDS), "HOLDFAST_HANDOVER": WAYS_OUT[number % len(WAYS_OUT)]},
+            )
             for number in range(GATEWAYS)
         ]
         self.streams: list[str] = []
