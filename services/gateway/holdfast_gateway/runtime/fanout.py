@@ -110,6 +110,7 @@ class FanOut:
             self._counters.writes += 1
             self._counters.written_bytes += len(made[0].data)
             if viewer.mark is not core.log.tail:
+                self._again = True  # a pass that is under way may have begun without this viewer
                 self.wake()
                 return
         if viewer.over(core):
