@@ -427,6 +427,18 @@ def test_takeover_hands_over_the_run_and_goes_on() -> None:
     assert log.records[-1].first_index == 1
 
 
+def test_who_took_a_named_run_over_is_stopped_by_its_name() -> None:
+    """The name is the run's, not the writer's: a cancel by name reaches whoever holds the pen."""
+    log = SubjectLog()
+    log.append(codec.start("other-1", name="r1"))
+    w = opened(log, mode="takeover")
+    log.append(codec.cancelled("r1"))
+    w.write(event("into the void"))
+    drive(w, log, 1.0)
+    assert isinstance(w.error, SessionCancelled)
+    assert log.texts(ME) == []
+
+
 def test_takeover_history_starts_after_the_last_reset() -> None:
     log = SubjectLog()
     old = SessionWriter("s", "old-1", Settings())

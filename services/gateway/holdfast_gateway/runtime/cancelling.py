@@ -46,7 +46,7 @@ def _target(session: LiveSession, state: RunState, run: int | str | None) -> int
         return CancelOutcome.ALREADY_CLOSED if state.run else CancelOutcome.UNKNOWN
     if isinstance(run, str):
         if is_open and state.name == run:
-            return run
+            return state.run  # by number, which also a reader knows whose log does not reach back to the start
         if run in state.cancelled_names:
             return CancelOutcome.REMEMBERED
         return CancelOutcome.ALREADY_CLOSED if session.core.history.knows_run(run) else run
