@@ -10,12 +10,14 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from bench.faults.child import Child
 from bench.faults.cluster import Cluster
 from bench.faults.free_ports import FreePorts
 
@@ -43,6 +45,38 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         yield cluster
     finally:
         await cluster.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def parted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Cluster, Child]]:
+    """A cluster whose third node reaches the others, and is reached, through one proxy that can be cut."""
+    directory, ports = Path(tmp_path_factory.mktemp("parted")), FreePorts()
+    cluster = Cluster(directory, ports)
+    door = {node.route_port: ports.take() for node in cluster.nodes}
+    for node in cluster.nodes:
+        config = node.config.read_text()
+        config = config.replace(
+            "no_advertise: true", f'no_advertise: true\n  advertise: "127.0.0.1:{door[node.route_port]}"'
+        )
+        for other in cluster.nodes:
+            if other is not node and cluster.nodes[2] in (node, other):
+                config = config.replace(
+                    f"nats://127.0.0.1:{other.route_port}", f"nats://127.0.0.1:{door[other.route_port]}"
+                )
+        node.config.write_text(config)
+    routes = [f"{near}=127.0.0.1:{far}" for far, near in door.items()]
+    argv = [sys.executable, "-m", "bench.faults.tcp_proxy", *routes]
+    proxy = Child("proxy", argv, directory / "proxy.log", control=True)
+    try:
+        proxy.start()
+        await cluster.start()
+        report = await provision(cluster.urls, partitions=PARTITIONS, replicas=3, max_bytes=256 * 1024**2)
+        assert report.ok, str(report)
+        await cluster.whole()
+        yield cluster, proxy
+    finally:
+        await cluster.stop()
+        await proxy.kill()
 
 
 @dataclass
@@ -211,3 +245,37 @@ async def test_attaches_to_replicas_that_lag_and_freeze(cluster: Cluster) -> Non
                 await asyncio.sleep(0.01)
         await writing
         await run.judge()
+
+
+async def test_a_pod_on_a_node_that_is_cut_off_from_the_cluster(parted: tuple[Cluster, Child]) -> None:
+    """Its connection stays, its replica answers from the past, its leader is unreachable. New feeds attach there too.
+
+    What it must not do is call anything trimmed or future; what it must do is be exact once the node is back.
+    """
+    cluster, proxy = parted
+    async with Run(cluster, "parted", 8) as run:
+        alone = JetStreamSource(cluster.urls[2:], sweep_seconds=0.5)
+        await alone.start()
+        try:
+            run.sources[2:], spare = [alone], run.sources[2]
+            await spare.close()
+            run.writers = [Writer(run.sources[i % 2], key) for i, key in enumerate(run.keys)]
+            run.view()
+            writing = asyncio.create_task(run.write(80, 0.4))
+            await asyncio.sleep(2)
+            proxy.tell("cut")
+            await asyncio.sleep(2)
+            run.view()
+            # The longest a deposed leader goes on answering is 14 s; by then the others have elected theirs.
+            await asyncio.sleep(10)
+            found = await asyncio.gather(
+                *[alone.locate(w.key, await alone.incarnation(w.key), w.acknowledged[-1]) for w in run.writers],
+                return_exceptions=True,
+            )
+            assert {type(one) for one in found} == {SourceUnavailable}, found
+            assert not any([await alone.probe(key) for key in run.keys])
+            proxy.tell("heal")
+            await writing
+            await run.judge(30)
+        finally:
+            await alone.close()

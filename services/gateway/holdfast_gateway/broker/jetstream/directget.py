@@ -18,6 +18,8 @@ from holdfast_gateway.ports import Page, SourceUnavailable
 
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 READ_SECONDS = 2.0
+FRESH_NANOSECONDS = 3_000_000_000
+"""Replicas answer a leader every second; an election takes 4 to 9 s (compiled into the server)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,32 @@ class Reader:
         return present, None if above is None else above[1]
 
     async def last_sequence(self, stream: str) -> int:
-        """The stream's last sequence as its leader has it. Raises `SourceUnavailable`."""
+        """The stream's last sequence as its leader has it, a leader that is in touch with its majority.
+
+        Raises `SourceUnavailable`: no such leader answers.
+        """
         try:
             info = await ask(self._link, f"{self._api.stream_info}.{stream}", {}, READ_SECONDS)
-            return int(info["state"]["last_seq"])
+            last = int(info["state"]["last_seq"])
+            sound = in_touch(info.get("cluster"))
         except (ApiError, KeyError, TypeError, ValueError) as failure:
             raise SourceUnavailable(f"no state of stream {stream}: {failure}") from None
+        if not sound:
+            raise SourceUnavailable(f"stream {stream} has no leader that is in touch with its majority")
+        return last
+
+
+def in_touch(cluster: Mapping[str, Any] | None) -> bool:
+    """Whether the STREAM.INFO that says this comes from a leader that nobody can have replaced.
+
+    A node that is cut off answers for a stream it only follows, without a leader's name; a leader that is cut off
+    names itself for 20 s (both run). But a leader that has heard from its majority within the shortest time an
+    election takes cannot have a successor.
+    """
+    if cluster is None:  # a single server
+        return True
+    if not cluster.get("leader"):
+        return False
+    replicas = cluster.get("replicas") or []
+    heard = sum(1 for r in replicas if not r.get("offline") and int(r.get("active", 0)) < FRESH_NANOSECONDS)
+    return 2 * (heard + 1) > len(replicas) + 1
