@@ -49,8 +49,9 @@ class JetStreamLog:
 
     async def refresh(self) -> None:
         """Learn partition count, stream names and incarnations from the streams themselves."""
-        found = await self._list()
-        partitions, streams, ages = 0, {}, []
+        found, leaderless = await self._list()
+        partitions, ages = 0, []
+        streams: dict[int, tuple[str, str]] = {}
         for config in found:
             name = StreamName.parse(config["name"])
             if name is None or name.prefix != self._prefix:
@@ -65,6 +66,12 @@ class JetStreamLog:
             partitions = int(count)
             streams[name.partition] = (config["name"], name.incarnation)
             ages.append(config.get("max_age", 0) / 1e9 or 10 * 86_400.0)
+        for listed in leaderless:
+            name = StreamName.parse(listed)
+            if name is not None and name.prefix == self._prefix:
+                if not streams:
+                    raise BrokerUnavailable(self.servers, "no stream has a leader at the moment")
+                streams.setdefault(name.partition, (listed, name.incarnation))
         missing = sorted(set(range(partitions)) - set(streams))
         if not streams or missing:
             which = f"the streams of partitions {missing} are missing" if streams else "there are no Holdfast streams"
@@ -73,10 +80,16 @@ class JetStreamLog:
         self.max_age_seconds = min(ages)
         self._streams = streams
 
-    async def _list(self) -> list[dict[str, Any]]:
+    async def _list(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """The configurations, and the names of streams that could not tell theirs because they are electing a leader.
+
+        The API waits 4 s for those. They are there all the same, and speak the contract of the others.
+        """
         configs: list[dict[str, Any]] = []
+        leaderless: list[str] = []
+        seen = 0
         while True:
-            query = json.dumps({"subject": f"{self._prefix}.>", "offset": len(configs)}).encode()
+            query = json.dumps({"subject": f"{self._prefix}.>", "offset": seen}).encode()
             try:
                 status, body = await self._requests.request("$JS.API.STREAM.LIST", query, 5.0)
             except (TimeoutError, ConnectionError) as error:
@@ -88,10 +101,12 @@ class JetStreamLog:
             if "error" in answer:
                 why = str(answer["error"].get("description"))
                 raise BrokerUnavailable(self.servers, f"listing streams: {why}")
-            page = answer.get("streams") or []
+            page, silent = answer.get("streams") or [], answer.get("missing") or []
             configs += [stream["config"] for stream in page]
-            if not page or len(configs) >= answer.get("total", 0):
-                return configs
+            leaderless += silent
+            seen += len(page) + len(silent)
+            if not (page or silent) or seen >= answer.get("total", 0):
+                return configs, leaderless
 
     def place(self, key: SessionKey) -> Place:
         namespace = self.namespace

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from holdfast import requests
+from holdfast import BrokerUnavailable, NotProvisioned, requests
 from holdfast.answer import Answer, Verdict
+from holdfast.jetstream import JetStreamLog
 from holdfast.wire import Phase, RunState
 from holdfast_gateway.broker.jetstream.streams import NotServable, patiently
 from holdfast_gateway.core.judge import Judge, Probe, Rule, Step, StoreFailed, StoreLost
@@ -163,3 +165,56 @@ async def test_a_broker_that_is_only_slow_is_learnt_from_acks_that_come_too_late
     await asyncio.sleep(0)
     assert appends.requests.patience_seconds > 1.2
     appends.requests.close()
+
+
+class Listing:
+    """A JetStream API that answers STREAM.LIST, as `Requests`; and the connection under it."""
+
+    servers = ("nats://127.0.0.1:4222",)
+
+    def __init__(self, *pages: dict[str, Any]) -> None:
+        self.pages = list(pages)
+        self.asked: list[int] = []
+
+    async def request(self, subject: str, body: bytes, timeout_seconds: float) -> tuple[int, bytes]:
+        self.asked.append(json.loads(body)["offset"])
+        return 0, json.dumps(self.pages.pop(0)).encode()
+
+    def lost(self) -> None:
+        """Nothing is in flight."""
+
+
+def stream(partition: int, partitions: int = 3) -> dict[str, Any]:
+    metadata = {"holdfast_contract": "1", "holdfast_partitions": str(partitions)}
+    return {"config": {"name": f"HOLDFAST_{partition}_i{partition}", "metadata": metadata, "max_age": int(600e9)}}
+
+
+async def refreshed(*pages: dict[str, Any]) -> tuple[JetStreamLog, Listing]:
+    listing = Listing(*pages)
+    log = JetStreamLog(listing, listing, "hf")  # type: ignore[arg-type]
+    await log.refresh()
+    return log, listing
+
+
+async def test_a_producer_that_connects_during_an_election_takes_the_leaderless_stream_by_its_name() -> None:
+    """It was told that the streams are not provisioned: the API lists a stream without a leader as missing."""
+    log, listing = await refreshed({"total": 3, "streams": [stream(0), stream(2)], "missing": ["HOLDFAST_1_i1"]})
+    assert log.namespace.partitions == 3
+    assert log._streams[1] == ("HOLDFAST_1_i1", "i1")
+    assert listing.asked == [0]
+
+
+async def test_when_no_stream_has_a_leader_the_broker_is_unavailable_and_not_unprovisioned() -> None:
+    with pytest.raises(BrokerUnavailable, match="leader"):
+        await refreshed({"total": 1, "streams": [], "missing": ["HOLDFAST_0_i0"]})
+    with pytest.raises(NotProvisioned, match="partitions"):
+        await refreshed({"total": 2, "streams": [stream(0), stream(2)]})
+    with pytest.raises(NotProvisioned):
+        await refreshed({"total": 0, "streams": None})
+
+
+async def test_leaderless_streams_count_for_the_next_page() -> None:
+    log, listing = await refreshed(
+        {"total": 3, "streams": [stream(0)], "missing": ["HOLDFAST_1_i1"]}, {"total": 3, "streams": [stream(2)]}
+    )
+    assert (listing.asked, sorted(log._streams)) == ([0, 2], [0, 1, 2])
