@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.faults.run import Cast
 
 LAME_DUCK_SECONDS = 45.0
-SUPERSEDED_WITHIN_SECONDS = 5.0
+SUPERSEDED_WITHIN_SECONDS = 10.0
 # The rule says L + 1; one more for two cores that carry everything.
 TOLD_WITHIN_SECONDS = LEASE_SECONDS + 2.0
 
