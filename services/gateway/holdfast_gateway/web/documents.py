@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
@@ -23,9 +24,8 @@ body{margin:0 auto;max-width:920px;padding:28px 18px 60px;background:var(--p);co
 font:15px/1.55 ui-sans-serif,system-ui,"Segoe UI","DejaVu Sans",sans-serif}
 h1{font-size:24px}h2{font-size:16px;font-family:ui-monospace,Menlo,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 section{background:var(--c);border:1px solid var(--l);border-radius:12px;padding:4px 18px 16px;margin:16px 0}
-b.m{color:var(--a);margin-right:8px}p,td{overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere;
-font:13px/1.5 ui-monospace,Menlo,"DejaVu Sans Mono",monospace}a{color:var(--a)}
-table{width:100%;border-collapse:collapse;font-size:14px}td,th{text-align:left;vertical-align:top;
+b.m{color:var(--a);margin-right:8px}p,td{overflow-wrap:anywhere}a{color:var(--a)}
+table{width:100%;margin-top:14px;border-collapse:collapse;font-size:14px}td,th{text-align:left;vertical-align:top;
 padding:5px 10px 5px 0;border-top:1px solid var(--l)}th{color:var(--s);font-weight:500}
 code{font:13px ui-monospace,Menlo,monospace}
 """
@@ -72,7 +72,7 @@ def _page(schema: dict[str, Any]) -> str:
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = [f'<section><h2><b class="m">{method}</b>{escape(path)}</h2><p>{escape(operation.get("summary", ""))}</p>']
     if text := operation.get("description", "").strip():
-        parts.append(f"<pre>{escape(text)}</pre>")
+        parts.append(_prose(text))
     if parameters := operation.get("parameters"):
         rows = "".join(_row(*_parameter(p)) for p in parameters)
         parts.append(f"<table><tr><th>parameter</th><th>in</th><th>type</th><th>meaning</th></tr>{rows}</table>")
@@ -82,6 +82,24 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     )
     parts.append(f"<table><tr><th>status</th><th>body</th><th>meaning</th></tr>{rows}</table></section>")
     return "".join(parts)
+
+
+def _prose(text: str) -> str:
+    """The little Markdown that our own descriptions use: paragraphs, tables, `code`."""
+    made: list[str] = []
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            head, _, *lines = [line.strip("| ").split(" | ") for line in block.splitlines()]
+            titles = "".join(f"<th>{_inline(cell)}</th>" for cell in head)
+            rows = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+            made.append(f"<table><tr>{titles}</tr>{rows}</table>")
+        else:
+            made.append(f"<p>{_inline(block)}</p>")
+    return "".join(made)
+
+
+def _inline(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _parameter(parameter: dict[str, Any]) -> Iterator[str]:
@@ -97,4 +115,4 @@ def _parameter(parameter: dict[str, Any]) -> Iterator[str]:
 
 
 def _row(*cells: str) -> str:
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in cells) + "</tr>"
