@@ -79,6 +79,7 @@ class Exactness(RuleBasedStateMachine):
             self.hubs = [
                 Hub(self.source, SETTINGS, clock=now, wall=now, dice=random.Random(salt + pod)) for pod in (0, 1)
             ]
+            self.incarnation = await self.source.incarnation(KEY)
             for hub in self.hubs:
                 await hub.__aenter__()
 
@@ -96,13 +97,12 @@ class Exactness(RuleBasedStateMachine):
         self.run(appended())
 
     def tell(self, sequence: int, draft: codec.Draft) -> None:
-        incarnation = self.source._incarnation
         self.last = sequence
         self.state, outputs = step(self.state, codec.decode(sequence, draft.headers, draft.body))
         told = [o for o in outputs if isinstance(o, Event) or o.counted]
         for item, output in enumerate(told):
             whole = item == len(told) - 1
-            id = str(Cursor(incarnation, sequence, None if whole else item))
+            id = str(Cursor(self.incarnation, sequence, None if whole else item))
             if isinstance(output, Control) and output.data.get("reason") == "superseded":
                 continue
             self.place[id] = len(self.truth)
@@ -170,6 +170,9 @@ class Exactness(RuleBasedStateMachine):
         async def replaced() -> None:
             await asyncio.sleep(2.5)
             self.source.replace()
+            outage, self.source.faults.outage = self.source.faults.outage, False
+            self.incarnation = await self.source.incarnation(KEY)
+            self.source.faults.outage = outage
             await settle(5)
 
         self.run(replaced())

@@ -21,7 +21,7 @@ async def drain(viewers: Callable[[], list[LiveViewer]], window_seconds: float, 
     count, gone = len(leaving), 0
     while gone < count:
         share = (loop.time() - begin + STEP_SECONDS) / window_seconds if window_seconds > 0 else 1.0
-        upto = min(count, max(gone + 1, round(count * share)))
+        upto = min(count, round(count * share))
         for viewer in leaving[gone:upto]:
             viewer.close(CloseReason.DRAINING)
         gone = upto
