@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import holdfast
+from holdfast.client import over
 from holdfast.factory import get_streamer
 from holdfast.nats_stream import NatsSSEStreamer
-from holdfast.serving import StoreStreamer
+from holdfast.serving import StoreStreamer, StoreUnavailable, nats_log, nats_store
 from holdfast.serving.nats_log import session_name
 from holdfast.serving.nats_store import NatsStore
+from holdfast.testing.memory import MemoryBroker, MemoryLog
+from holdfast.wire import Record
 from holdfast.wire.subjects import session_id
 from tests.contract.streamer_contract import WORDS, Model, collect, names, reason, texts, until
 
@@ -134,15 +137,44 @@ async def test_the_factory_connects_by_the_environment(provisioned: str, monkeyp
 
 
 async def test_a_log_that_is_away_is_an_error_and_the_generator_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOLDFAST_NATS_URL", "nats://127.0.0.1:9")
-    made = get_streamer("nats")
-    generator = Model()()
-    with pytest.raises(holdfast.HoldfastError):
-        await collect(made.stream("chat", generator))
-    with pytest.raises(StopAsyncIteration):
-        await anext(generator)
-    with contextlib.suppress(holdfast.HoldfastError):
+    """On the SDK's in-memory twin, which can be taken away without waiting for time-outs of a network."""
+    monkeypatch.setattr(nats_log, "PATIENCE_SECONDS", 0.2)
+    broker = MemoryBroker()
+    async with over(MemoryLog(broker)) as hf:
+        made = StoreStreamer(NatsStore(hf), owns_store=True)
+        broker.offline = True
+        generator = Model()()
+        with pytest.raises(StoreUnavailable):
+            await collect(made.stream("chat", generator))
+        with pytest.raises(StopAsyncIteration):
+            await anext(generator)
+        with pytest.raises(StoreUnavailable):
+            await made.push("chat", "a")
+        broker.offline = False
+        assert texts(await collect(made.stream("chat", Model()))) == WORDS
         await made.aclose()
+
+
+async def test_a_whole_run_of_another_between_the_look_and_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the answer then: ours does not run the model again, and viewers get that one answer."""
+    broker = MemoryBroker()
+    async with over(MemoryLog(broker)) as hf:
+        other, made = StoreStreamer(NatsStore(hf)), StoreStreamer(NatsStore(hf))
+        look, mine = nats_store.catch_up, Model(["mine"])
+
+        async def then_another(*where: Any, **options: Any) -> list[Record]:
+            seen = await look(*where, **options)
+            monkeypatch.setattr(nats_store, "catch_up", look)
+            await collect(other.stream("chat", Model(["other"])))
+            return seen
+
+        monkeypatch.setattr(nats_store, "catch_up", then_another)
+        for streamer in (made, other, made):
+            events = await collect(streamer.stream("chat", mine))
+            assert (texts(events), names(events)[-1]) == (["other"], "end")
+        assert mine.started == 0
+        for streamer in (made, other):
+            await streamer.aclose()
 
 
 @pytest.mark.parametrize("plain", ["chat-42", "A_b-9", "x" * 128])
