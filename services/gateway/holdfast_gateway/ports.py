@@ -112,13 +112,13 @@ class SessionSource(Protocol):
         broker does; reports it through the sink."""
 
     async def read(self, key: SessionKey, start: int, limit: int = 64) -> Page:
-        """At most `limit` records from sequence `start` (inclusive). Any replica answers. Raises `SourceUnavailable`."""
+        """At most `limit` records from sequence `start`, inclusive. Any replica answers. Raises `SourceUnavailable`."""
 
     async def locate(self, key: SessionKey, incarnation: str, sequence: int) -> Located:
         """Judge a cursor. Asks the stream's leader where replicas could be stale. Raises `SourceUnavailable`."""
 
     async def tail(self, key: SessionKey) -> Record | None:
-        """The session's last record as the stream's leader has it; None if there is none. Raises `SourceUnavailable`."""
+        """The session's last record as the stream's leader has it, or None. Raises `SourceUnavailable`."""
 
     async def append(self, key: SessionKey, draft: Draft, expected: int | None) -> AppendResult:
         """Append a message: by expected sequence, or unconditionally (None). Never raises for the broker's doing."""
