@@ -376,5 +376,5 @@ def from_start(told: list[tuple[int, Output]], first: int) -> list[tuple[int, Ou
 
 
 def test_i4_no_schedule_loses_what_was_acknowledged() -> None:
-    """Three hundred random schedules of all who append and read, with every invariant of the machine after each step."""
+    """Random schedules of all who append and read, with every invariant of the machine after each step."""
     run_state_machine_as_test(Session, settings=settings(max_examples=300, stateful_step_count=40, deadline=None))
