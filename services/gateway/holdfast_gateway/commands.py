@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import Final
 
 from holdfast_gateway import compose
 from holdfast_gateway.broker import provision as streams
@@ -10,6 +12,11 @@ from holdfast_gateway.failures import INCOMPATIBLE, Failure
 from holdfast_gateway.listen import bind, join, url_of
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.workers import Place, end_with
+
+
+COLLECT_AFTER: Final = 20_000
+"""New objects before the collector looks for circles. Python's 700 is an eighth of a busy pod's CPU: records and marks
+are made by the thousand and die or stay without circles."""
 
 
 async def serve(settings: Settings, place: Place | None = None) -> int:
@@ -49,10 +56,18 @@ async def serve(settings: Settings, place: Place | None = None) -> int:
 
 
 def _announce(url: str, settings: Settings, place: Place | None) -> None:
+    collect_rarely()
     if place is None:
         print(f"Holdfast gateway on {url}", flush=True)
         if settings.page:
             print(f"The page: {url}/", flush=True)
+
+
+def collect_rarely() -> None:
+    """Leave what is loaded by now out of all later collections, and have those seldom. For the whole process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 50)
 
 
 async def provision(settings: Settings) -> int:
