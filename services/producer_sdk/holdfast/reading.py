@@ -151,6 +151,9 @@ class _Reader:
             return
         elif last and record.previous is not None and record.previous > last:
             yield self._gap("trimmed", Cursor(self.place.incarnation, last), record.sequence)
+            self.state = NEW  # what was known may have ended there; the record says which run it belongs to
+            yield from self._told(record, None, judged=True)
+            return
         yield from self._told(record, None)
 
     def _told(self, record: Record, behind: Cursor | None, *, judged: bool = False) -> Iterator[StreamEvent]:
