@@ -13,7 +13,6 @@ from holdfast_gateway.listen import bind, join, url_of
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.workers import Place, end_with
 
-
 COLLECT_AFTER: Final = 20_000
 """New objects before the collector looks for circles. Python's 700 is an eighth of a busy pod's CPU: records and marks
 are made by the thousand and die or stay without circles."""
