@@ -34,7 +34,7 @@ def cell_b(system: type[System], placement: Placement, start_rate: float, second
                 "b", f"1000 viewers, {rate:.0f} ev/s", running, placement, Load(_plan(1, rate, seconds), 1000)
             ),
             start_rate,
-            step=1.25,
+            step=1.5,
         )
 
 

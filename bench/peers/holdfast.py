@@ -79,6 +79,6 @@ class HoldfastEager(Holdfast):
     met on even terms here.
     """
 
-    name = "holdfast, interval 0"
-    cells = frozenset("ad")
+    name = "holdfast-eager"
+    cells = frozenset("abd")
     session_options: ClassVar[dict[str, float]] = {"min_publish_interval_seconds": 0.0}
