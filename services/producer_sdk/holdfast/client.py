@@ -170,7 +170,7 @@ class Holdfast:
     def launch(self, session_id: str, source: pipes.Source, **options: Any) -> asyncio.Task[pipes.PipeResult]:
         """`pipe` in a task that this connection owns: it outlives the request that launched it.
 
-        Closing the connection stops it. A failure that nobody awaits is logged.
+        Closing the connection stops it. A failure is logged, and raised to whoever awaits the task.
         """
         return self._tasks.spawn(self.pipe(session_id, source, **options), f"holdfast-pipe-{session_id}")
 

@@ -34,14 +34,14 @@ async def pipe(session: Session, source: Source, result: Any = None) -> PipeResu
             opened = True
             # A timeout without a time: when the run is over for us, it interrupts the source wherever it waits.
             async with asyncio.timeout(None) as until_over:
-                loop = asyncio.get_running_loop()
-                session._over.add_done_callback(lambda _: _interrupt(until_over, loop))
+                interruption = _Interruption(until_over)
+                session._over.add_done_callback(interruption)
                 async with aclosing(to_events(source)) as events:
                     async for event in events:
                         try:
                             await session.write_async(event.data, event.type)
                         except HoldfastError:
-                            _calm(until_over)  # the source is closed next, and that is not to be interrupted
+                            interruption.off()  # the source is closed next, and that is not to be interrupted
                             raise
             await session.end(result)
     except SessionCancelled:
@@ -58,15 +58,23 @@ async def pipe(session: Session, source: Source, result: Any = None) -> PipeResu
     return PipeResult(status, session.run, session.cursor, session.stored_events)
 
 
-def _interrupt(scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        scope.reschedule(loop.time())
-    except RuntimeError:
-        pass  # the source had ended by itself
+class _Interruption:
+    """Ends a scope when the session is over, unless it was turned off before."""
 
+    def __init__(self, scope: asyncio.Timeout) -> None:
+        self._scope: asyncio.Timeout | None = scope
+        self._loop = asyncio.get_running_loop()
 
-def _calm(scope: asyncio.Timeout) -> None:
-    try:
-        scope.reschedule(None)
-    except RuntimeError:
-        pass
+    def __call__(self, over: asyncio.Future[None]) -> None:
+        self._set(self._loop.time())
+
+    def off(self) -> None:
+        self._set(None)
+        self._scope = None
+
+    def _set(self, when: float | None) -> None:
+        if self._scope is not None:
+            try:
+                self._scope.reschedule(when)
+            except RuntimeError:
+                pass  # the source had ended by itself, or is being interrupted
