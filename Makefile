@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-fault bench-faults clean bench bench-full test-e2e
+.PHONY: help setup run test lint unit test-fault test-fault-parts bench-faults clean bench bench-full test-e2e
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ test-e2e: $(STAMP) $(E2E) ## the page in headless Chromium, and clients that oth
 	$(BIN)/python -m pytest -q tests/e2e
 
 test-fault: $(STAMP) ## two minutes of kills, cuts and stalls on a real cluster (HOLDFAST_FAULT_SEED repeats one)
-	$(BIN)/python -m pytest -q -s tests/fault
+	$(BIN)/python -m pytest -q -s tests/fault/test_six_faults.py tests/fault/test_harness_parts.py
+
+test-fault-parts: $(STAMP) ## the SDK's writer and the gateway's source alone on three nodes that are killed and parted
+	$(BIN)/python -m pytest -q -s tests/fault/broker tests/fault/sdk
 
 bench-faults: $(STAMP) ## 20 runs of each fault (RUNS=n for another count); writes docs/reliability.md
 	$(BIN)/python -m bench.faults --runs $(or $(RUNS),20) --page docs/reliability.md

@@ -133,15 +133,17 @@ class Deeds:
                 if not taken_over:
                     self._owe(sessions, "producer_lost", CLOSED_WITHIN_SECONDS)
             case "take over":
-                self._owe(sessions, "superseded", SUPERSEDED_WITHIN_SECONDS)
-                writers = self._plan.writers[target]
-                self._cast.heirs.append(self._cast.add_producer(target, writers, sessions, run=2))
+                resumed = step.mode == "resume"
+                self._owe(sessions, "" if resumed else "superseded", SUPERSEDED_WITHIN_SECONDS)
+                run, part = (1, 1) if resumed else (2, 0)
+                heir = self._cast.add_producer(target, self._plan.writers[target], sessions, run=run, part=part)
+                self._cast.heirs.append(heir)
             case "await lost":
                 # Past the bound too: waking the writer of a run that is closed late would hide why it is late.
                 await until(lambda: self._all_told_failed(sessions), CLOSED_WITHIN_SECONDS + 20.0)
             case "continue producer":
                 child.send(signal.SIGCONT)
-        self._note(f"{step.action} {target}")
+        self._note(f"{step.action} {target}{' by ' + step.mode if step.mode else ''}")
 
     async def _all_told_failed(self, sessions: list[str]) -> bool:
         """Whether the first viewer process has an end of each session on record."""
@@ -153,7 +155,7 @@ class Deeds:
         now = time.monotonic()
         for session in sessions:
             self._journal.write(kind="untimed", session=session)
-            demands = [("session.failed", reason, within_seconds)]
+            demands = [("session.failed", reason, within_seconds)] if reason else []
             if reason == "producer_lost":
                 demands.append(("session.producer", "lost", TOLD_WITHIN_SECONDS))
             for type_, why, within in demands:

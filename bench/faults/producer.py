@@ -45,12 +45,13 @@ class Session:
         self._stored = 0
 
     def _note(self, kind: str, **fields: object) -> None:
-        self._journal.write(kind=kind, session=self._name, run=self._plan["run"], part=0, **fields)
+        self._journal.write(kind=kind, session=self._name, run=self._plan["run"], part=self._plan["part"], **fields)
 
     async def produce(self, hf: holdfast.Holdfast, started: asyncio.Semaphore, finish: asyncio.Event) -> None:
         """Write until ``finish`` or until the session is somebody else's. Cancelling leaves the end to the SDK."""
         try:
-            async with hf.session(self._name, **self._plan["options"]) as session:
+            begin = hf.resume if self._plan["part"] else hf.session
+            async with begin(self._name, **self._plan["options"]) as session:
                 started.release()
                 async with asyncio.TaskGroup() as group:
                     acks = group.create_task(self._follow_acks(session))
@@ -99,7 +100,8 @@ class Session:
             self._stored = known
 
     def _payload(self) -> str:
-        text = f"{self._name} run {self._plan['run']} event {self._written}{self._random.choice(SPICES)}"
+        writer = f"{self._plan['run']}.{self._plan['part']}"
+        text = f"{self._name} writer {writer} event {self._written}{self._random.choice(SPICES)}"
         return text + "." * (int(self._plan["event_bytes"]) - len(text))
 
 

@@ -47,7 +47,8 @@ WHAT = {
     "gateway-kill": "SIGKILL of a gateway under its viewers, sometimes of both in turn; started again",
     "link-cut": "all links of a gateway to NATS reset, frozen, black-holed or forgotten for 0.2 to 7 s, then healed",
     "bad-viewers": "24 KB events at 60/s; viewers that stop reading, that are killed, that keep hanging up",
-    "dead-producer": "a producer killed, one stopped until judged lost, one stopped and taken over; both woken",
+    "dead-producer": "a producer killed; one stopped until judged lost, and woken; one stopped, taken over by a new "
+    "run or a resume, and woken",
 }
 
 

@@ -63,14 +63,15 @@ class Cast:
     sessions: list[list[str]] = field(default_factory=list)
     heirs: list[Child] = field(default_factory=list)
 
-    def add_producer(self, number: int, writers: Writers, sessions: list[str], run: int = 1) -> Child:
-        """Write a producer's plan and start it."""
-        name = f"producer-{number}-{run}"
+    def add_producer(self, number: int, writers: Writers, sessions: list[str], *, run: int = 1, part: int = 0) -> Child:
+        """Write a producer's plan and start it; a `part` above 0 resumes the run instead of starting one."""
+        name = f"producer-{number}-{run}-{part}"
         plan = {
             "record": str(self.directory / f"{name}.jsonl"),
             "servers": self.servers,
             "sessions": sessions,
             "run": run,
+            "part": part,
             "rate": writers.rate,
             "event_bytes": writers.event_bytes,
             "seed": self.seed,

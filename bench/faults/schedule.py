@@ -9,6 +9,9 @@ from random import Random
 GATEWAYS = 2
 LINK_MODES = ("cut", "freeze", "blackhole", "forget")
 
+# A new run supersedes the old one; a resume goes on with it.
+TAKEOVERS = ("start", "resume")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -18,7 +21,7 @@ class Step:
         at_seconds: Since the producers were ready.
         action: The name of a deed (`bench.faults.deeds`).
         target: Which stream, gateway, producer or viewer process, by number.
-        mode: The kind of link fault, else empty.
+        mode: The kind of link fault or of takeover, else empty.
     """
 
     at_seconds: float
@@ -134,7 +137,7 @@ def dead_producer(rng: Random, streams: int) -> Schedule:
         Step(kill, "kill producer", 0),
         Step(stop, "stop producer", 1),
         Step(over, "stop producer", 2),
-        Step(over + rng.uniform(0.2, 1.5), "take over", 2),
+        Step(over + rng.uniform(0.2, 1.5), "take over", 2, rng.choice(TAKEOVERS)),
         Step(over + rng.uniform(2.0, 3.0), "continue producer", 2),
     ]
     steps.sort(key=lambda step: step.at_seconds)
