@@ -28,7 +28,7 @@ _PRODUCER = (
     rb"NATS/1\.0\r\n"
     rb"(?:Nats-Expected-Stream: [A-Za-z0-9_-]+\r\n)?"
     rb"(?:Nats-Expected-Last-Subject-Sequence: ([0-9]{1,19})\r\n)?"
-    rb"(?:Holdfast-Writer: ([A-Za-z0-9_-]+)\r\nHoldfast-Index: ([0-9]{1,19})\r\nHoldfast-Count: [0-9]+\r\n)?"
+    rb"(?:Holdfast-Writer: ([A-Za-z0-9_-]{1,128})\r\nHoldfast-Index: ([0-9]{1,19})\r\nHoldfast-Count: [0-9]+\r\n)?"
     rb"(?:Holdfast-Run: ([0-9]{1,19})\r\n)?"
     rb"(?:Holdfast-Type: (?!session\.)([A-Za-z0-9_./:@+-]{1,64})\r\n)?"
     rb"(?:Holdfast-Lengths: ([0-9,]+)\r\n)?"
