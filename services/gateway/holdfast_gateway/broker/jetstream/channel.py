@@ -41,7 +41,7 @@ class Channel:
         self.live_subject = source.namespace.live(key)
         self.feeds: list[FeedDriver] = []
         self.subscription: Subscription | None = None
-        self.active = True
+        self.active = False
         self.swept = False
 
     @property
@@ -70,7 +70,6 @@ class Channel:
             feed.on_newest(sequence)
 
     def on_trouble(self, *, recheck: bool) -> None:
-        self.active = True
         self.swept = False
         for feed in list(self.feeds):
             feed.on_trouble(recheck=recheck)
@@ -109,7 +108,7 @@ class ChannelInput:
 class Partition:
     """What is kept per stream: its channels by stored subject, how many may read at once, how far it was swept."""
 
-    __slots__ = ("_quiet_until", "behind_since", "channels", "highest", "reading", "swept_to")
+    __slots__ = ("_quiet_until", "behind_since", "channels", "highest", "in_touch_at", "reading", "swept_to")
 
     def __init__(self, reads_at_once: int) -> None:
         self.channels: dict[str, Channel] = {}
@@ -117,6 +116,7 @@ class Partition:
         self.swept_to: int | None = None
         self.highest = 0
         self.behind_since: float | None = None
+        self.in_touch_at: float | None = None
         self._quiet_until = 0.0
 
     def on_failure(self) -> None:

@@ -16,6 +16,7 @@ from holdfast_gateway.broker.jetstream import locate, streams
 from holdfast_gateway.broker.jetstream.access import access
 from holdfast_gateway.broker.jetstream.channel import Channel, ChannelInput, Partition
 from holdfast_gateway.broker.jetstream.directget import Reader
+from holdfast_gateway.broker.jetstream.doubts import Doubts
 from holdfast_gateway.broker.jetstream.hints import Hints
 from holdfast_gateway.broker.jetstream.link import Link
 from holdfast_gateway.broker.jetstream.streams import Api, Found
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 DISCOVER_SECONDS = 10.0
 """How long a replaced stream may go unnoticed where nothing fails."""
+
+IN_TOUCH_SECONDS = 0.5
+"""One answer about a stream's leader serves the probes of all its sessions for so long."""
 
 LOOK_SECONDS = 0.5
 """However much fails, the cluster is asked for its streams at most this often."""
@@ -89,6 +93,7 @@ class JetStreamSource:
         self._partitions: dict[int, Partition] = {}
         self._looking: asyncio.Task[None] | None = None
         self._missed: dict[int, int] = {}
+        self._doubts = Doubts()
         self._closed = False
 
     # ------------------------------------------------------------------------------------------ life
@@ -160,7 +165,7 @@ class JetStreamSource:
 
         feed = FeedDriver(sink, entry, self._tasks.spawn, after=after, hold_bytes=self._hold_bytes, on_close=forget)
         channel.feeds.append(feed)
-        channel.active, channel.swept = True, False
+        channel.swept = False
         return feed
 
     async def read(self, key: SessionKey, start: int, limit: int = PAGE_RECORDS) -> Page:
@@ -221,11 +226,25 @@ class JetStreamSource:
         except SourceUnavailable:
             return False
         good, code = await appends.probe(self._read_link, stream, self.namespace.stored(key))
-        if not good:
+        if not (good and await self._in_touch(self._partitions[number], stream)):
+            good = False
             self._failed(number)
             if code == appends.WRONG_STREAM:
                 self._look_again()
         return good
+
+    async def _in_touch(self, partition: Partition, stream: str) -> bool:
+        """Whether the stream's leader hears its majority. Alone it goes on refusing appends as if it could take them,
+        for up to 14 s (run): that must not count as the stream being writable."""
+        now = asyncio.get_running_loop().time()
+        if partition.in_touch_at is None or now - partition.in_touch_at > IN_TOUCH_SECONDS:
+            try:
+                await self._reader.last_sequence(stream)
+            except SourceUnavailable:
+                partition.in_touch_at = None
+                return False
+            partition.in_touch_at = now
+        return True
 
     def silent_seconds(self, writer: str) -> float | None:
         return self._hints.silent_seconds(writer, asyncio.get_running_loop().time())
@@ -267,10 +286,17 @@ class JetStreamSource:
         try:
             self._adopt(await streams.discover(self._read_link, self._api, self._prefix, self._found))
             self._missed.clear()
+            answered = True
         except streams.Incomplete as missing:
             self._miss(missing.names)
+            answered = True
         except SourceUnavailable as unknown:
             log.info("cannot look for the streams: %s", unknown)
+            answered = False
+        if self._doubts.looked(answered, asyncio.get_running_loop().time()):
+            log.warning("the cluster does not say which streams there are: moving to another server")
+            self.live_link.suspect()
+            self._read_link.suspect()
         await asyncio.sleep(LOOK_SECONDS)
 
     def _miss(self, names: Mapping[int, str]) -> None:
@@ -285,7 +311,7 @@ class JetStreamSource:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(DISCOVER_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if self._doubts.mute else DISCOVER_SECONDS)
             self._look_again()
 
     def _adopt(self, found: Found) -> None:
@@ -313,4 +339,7 @@ class JetStreamSource:
                 for number, stream in self._found.names.items()
                 if self._partitions[number].channels
             ]
-            await asyncio.gather(*rounds)  # a stream without a leader does not hold up the others
+            swept = await asyncio.gather(*rounds)  # a stream without a leader does not hold up the others
+            if self._doubts.swept(sum(s.heard for s in swept), sum(s.found for s in swept)):
+                log.warning("messages are stored and none comes in live: moving to another server")
+                self.live_link.suspect()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from holdfast_gateway.broker.jetstream.channel import Channel, Partition
 from holdfast_gateway.broker.jetstream.directget import Reader
@@ -24,11 +25,22 @@ MAX_ENTERING = 64
 """Sessions that enter are asked from the lowest of their last sequences, and all others answer in full: keep it few."""
 
 
-async def sweep(reader: Reader, stream: str, partition: Partition) -> None:
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One round over one stream: sessions that live messages have reached since the last one, and sessions found to
+    have messages that did not come."""
+
+    heard: int
+    found: int
+
+
+async def sweep(reader: Reader, stream: str, partition: Partition) -> Swept:
     """One round over one stream. A request that fails is told to the stream's feeds and ends the round."""
     settled: list[Channel] = []
     entering: list[Channel] = []
+    heard = found = 0
     for channel in list(partition.channels.values()):
+        heard += channel.active
         if channel.active or not channel.flowing:
             channel.active = channel.swept = False
         elif channel.swept and partition.swept_to is not None:
@@ -39,10 +51,14 @@ async def sweep(reader: Reader, stream: str, partition: Partition) -> None:
     try:
         for part in _parts(settled, MAX_SUBJECTS):
             assert partition.swept_to is not None
-            reached.append(await _ask(reader, stream, partition, part, partition.swept_to))
+            newer, upto = await _ask(reader, stream, partition, part, partition.swept_to)
+            found += newer
+            reached.append(upto)
         entering.sort(key=lambda c: c.last)
         for part in _parts(entering, MAX_ENTERING):
-            reached.append(await _ask(reader, stream, partition, part, part[0].last))
+            newer, upto = await _ask(reader, stream, partition, part, part[0].last)
+            found += newer
+            reached.append(upto)
             for channel in part:
                 channel.swept = True
         if reached:
@@ -50,22 +66,28 @@ async def sweep(reader: Reader, stream: str, partition: Partition) -> None:
         await _look_back(reader, stream, partition)
     except SourceUnavailable:
         partition.on_failure()
+    return Swept(heard, found)
 
 
-async def _ask(reader: Reader, stream: str, partition: Partition, part: Sequence[Channel], above: int) -> int:
+async def _ask(
+    reader: Reader, stream: str, partition: Partition, part: Sequence[Channel], above: int
+) -> tuple[int, int]:
+    """How many sessions have something newer, and up to which sequence the answer goes."""
     newest, up_to = await reader.newest(stream, [c.stored_subject for c in part], above)
+    found = 0
     for subject, sequence in newest.items():
         channel = partition.channels.get(subject)
         if channel is not None and sequence > channel.last:
+            found += 1
             channel.on_newest(sequence)
     if up_to is None:
-        return above
+        return found, above
     partition.highest = max(partition.highest, up_to)
     if up_to == partition.highest:
         partition.behind_since = None
     elif partition.behind_since is None:
         partition.behind_since = asyncio.get_running_loop().time()
-    return max(above, up_to)  # a replica that is behind takes nothing back
+    return found, max(above, up_to)  # a replica that is behind takes nothing back
 
 
 async def _look_back(reader: Reader, stream: str, partition: Partition) -> None:
