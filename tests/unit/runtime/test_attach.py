@@ -377,3 +377,14 @@ async def test_after_close_nobody_is_admitted() -> None:
         assert isinstance(await w.hub.attach(KEY), Refused)
         with pytest.raises(SourceUnavailable):
             await w.hub.state(KEY)
+
+
+@virtual
+async def test_the_tail_of_an_open_run_is_no_204() -> None:
+    async with world() as w:
+        await w.start()
+        last = await w.say("a")
+        sink = await w.watch(cursor=w.cursor(last))
+        assert (told(sink), sink.last_id, sink.reason) == ([], w.id(last), None)
+        await w.say("b")
+        assert told(sink) == ["b"]

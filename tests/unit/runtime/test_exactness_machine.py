@@ -165,6 +165,17 @@ class Exactness(RuleBasedStateMachine):
     def trim(self, back: int) -> None:
         self.source.trim(KEY, self.last - back)
 
+    @precondition(lambda self: self.state.phase is Phase.OPEN)
+    @rule(count=st.integers(2, 5))
+    def lose_for_good(self, count: int) -> None:
+        """Nobody is told live, and all but the last are gone before anyone looks."""
+        faults = self.source.faults
+        drop, faults.drop_live = faults.drop_live, lambda record: True
+        for _ in range(count):
+            self.write([9], False)
+        self.source.trim(KEY, self.last - 1)
+        faults.drop_live = drop
+
     @rule()
     def replace(self) -> None:
         async def replaced() -> None:
@@ -205,6 +216,7 @@ class Exactness(RuleBasedStateMachine):
             assert not client.follow
             if client.last_id in self.place:
                 assert self.place[client.last_id] == len(self.truth) - 1, "204 before the end of the log"
+                assert self.state.phase is not Phase.OPEN, "204 while a run is open"
             client.done = True
             return
         assert isinstance(outcome, Attached)
@@ -228,6 +240,16 @@ class Exactness(RuleBasedStateMachine):
             self.clients[which % len(self.clients)].hang_up()
 
         self.run(gone())
+
+    @precondition(lambda self: self.clients)
+    @rule(which=st.integers(0, 3), pod=st.integers(0, 1), size=st.sampled_from([80, 300, 1_200, 5_000]))
+    def blink(self, which: int, pod: int, size: int) -> None:
+        """Read a little, be cut off in the middle of whatever it is, and come back at once."""
+        client = self.clients[which % len(self.clients)]
+        self.read(which, size)
+        self.cut(which)
+        if not client.done:
+            self.run(self.attach(client, self.hubs[pod], 0.0))
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 4.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
@@ -311,6 +333,6 @@ class Exactness(RuleBasedStateMachine):
 
 
 Exactness.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestExactness = Exactness.TestCase
