@@ -111,6 +111,8 @@ async def test_stop_reaches_the_model(hf: holdfast.Holdfast, streamer: StoreStre
     events = await viewer
     assert (texts(events), reason(events[-1])) == (WORDS[:1], "cancelled")
     await until(lambda: model.closed == 1)
+    assert isinstance(streamer.store, NatsStore)
+    assert not streamer.store._sessions, "a run that is over is forgotten"
 
 
 async def test_one_subscription_per_session_however_many_viewers(

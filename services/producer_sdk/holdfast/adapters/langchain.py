@@ -68,8 +68,6 @@ def _item_parts(calls: _Calls, item: Any) -> list[Part]:
     match kind:
         case "on_chat_model_stream" | "on_llm_stream":
             return calls.message(get(item, "data", "chunk"))
-        case "on_chat_model_start":
-            return calls.step()
         case "on_tool_start":
             # The model's own announcement of this call carries another id, which only the result names.
             return []
@@ -170,9 +168,6 @@ class _Calls:
         if text(message, "chunk_position") == "last":
             out += self.complete()
         return out
-
-    def step(self) -> list[Part]:
-        return []
 
     def _piece(self, ident: str, piece: Any) -> list[Part]:
         index = get(piece, "index")

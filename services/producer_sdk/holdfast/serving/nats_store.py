@@ -113,9 +113,13 @@ class NatsStore:
                         raise SessionEnded(session_id)
             return
         session = self._session(session_id, run)
-        with _mapped(session_id, running=True):
-            for e in events:
-                await session.write_async(e.data, e.type)
+        try:
+            with _mapped(session_id, running=True):
+                for e in events:
+                    await session.write_async(e.data, e.type)
+        except RunLost:
+            self._sessions.pop(run, None)
+            raise
 
     async def finish(self, session_id: str, run: str | None, outcome: Outcome) -> None:
         if run is not None:
@@ -139,6 +143,7 @@ class NatsStore:
     async def renew(self, session_id: str, run: str) -> None:
         session = self._session(session_id, run)
         if session.error is not None or session.closed:
+            self._sessions.pop(run, None)
             raise RunLost(session_id, str(session.error or "ended"))
 
     async def erase(self, session_id: str) -> None:
