@@ -45,7 +45,7 @@ test-fault: $(STAMP) ## two minutes of kills, cuts and stalls on a real cluster 
 	$(BIN)/python -m pytest -q -s tests/fault/test_six_faults.py tests/fault/test_harness_parts.py
 
 test-fault-parts: $(STAMP) ## the SDK's writer and the gateway's source alone on three nodes that are killed and parted
-	$(BIN)/python -m pytest -q -s tests/fault/broker tests/fault/sdk
+	$(BIN)/python -m pytest -q -s tests/fault/broker tests/fault/gateway tests/fault/sdk
 
 bench-faults: $(STAMP) ## 20 runs of each fault (RUNS=n for another count); writes docs/reliability.md
 	$(BIN)/python -m bench.faults --runs $(or $(RUNS),20) --page docs/reliability.md
