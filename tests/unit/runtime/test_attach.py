@@ -388,3 +388,18 @@ async def test_the_tail_of_an_open_run_is_no_204() -> None:
         assert (told(sink), sink.last_id, sink.reason) == ([], w.id(last), None)
         await w.say("b")
         assert told(sink) == ["b"]
+
+
+@virtual
+async def test_a_void_record_that_was_waited_for_ends_who_waits() -> None:
+    """The leader shows a record behind the end; it turns out to mean nothing, and the stream ends after all."""
+    async with world() as w:
+        await w.start()
+        last = await w.end()
+        await w.watch(follow=True)
+        w.source.faults.drop_live = lambda record: True
+        await w.source.append(KEY, codec.alive("w-1", w.run), None)
+        sink = await w.watch(cursor=w.cursor(last))
+        assert sink.reason is None
+        await asyncio.sleep(1)
+        assert sink.reason is CloseReason.ENDED

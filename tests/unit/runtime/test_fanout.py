@@ -227,7 +227,7 @@ async def test_heartbeats_reach_silent_sessions_only() -> None:
         full = await w.watch(mark_bytes=1)
         for sink in sinks:
             sink.take()
-        await asyncio.sleep(14)
+        await asyncio.sleep(15)
         assert not any(sink.buffer for sink in sinks)
         held = bytes(full.buffer)
         await asyncio.sleep(15.9)

@@ -46,17 +46,20 @@ ORIGIN: Final = Mark(-1, 0, 0, False)
 class RingBudget:
     """The bound over all rings of a pod."""
 
-    __slots__ = ("_logs", "limit_bytes", "size_bytes")
+    __slots__ = ("_logs", "_newest", "limit_bytes", "size_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.size_bytes = 0
         self._logs: OrderedDict[SessionLog, None] = OrderedDict()
+        self._newest: SessionLog | None = None
 
     def grown(self, log: SessionLog, by_bytes: int) -> None:
         """This ring has taken an entry. Others, and at last this one, give way if that is too much."""
-        self._logs[log] = None
-        self._logs.move_to_end(log)
+        if log is not self._newest:
+            self._logs[log] = None
+            self._logs.move_to_end(log)
+            self._newest = log
         self.size_bytes += by_bytes
         while self.size_bytes > self.limit_bytes:
             oldest = next(iter(self._logs))
@@ -69,6 +72,8 @@ class RingBudget:
         self.size_bytes -= by_bytes
         if not len(log):
             self._logs.pop(log, None)
+            if self._newest is log:
+                self._newest = None
 
 
 class SessionLog:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from holdfast.wire import Cursor, Kind, Phase, Record, RunState, step
+from holdfast.wire import Cursor, Event, Kind, Phase, Record, RunState, step
 from holdfast.wire.run import NEW
 from holdfast_gateway.core import sse
 from holdfast_gateway.core.history import StateHistory
@@ -20,6 +20,9 @@ from holdfast_gateway.core.snapshot import SnapshotBuilder
 
 _QUIET: Final = frozenset({Kind.ALIVE, Kind.TAKEOVER, Kind.LOST, Kind.CANCELLED, Kind.ERASED})
 """Kinds that may tell nothing and still mean something."""
+
+_ERASED: Final = Kind.ERASED
+_NO_ITEMS: Final = sse.NO_ITEMS
 
 
 class Tally(Protocol):
@@ -36,6 +39,7 @@ class SessionCore:
 
     __slots__ = (
         "_expected",
+        "_prefix",
         "caught_up",
         "erased_at",
         "erased_mark",
@@ -51,6 +55,7 @@ class SessionCore:
 
     def __init__(self, incarnation: str, ring_bytes: int, budget: RingBudget, tally: Tally) -> None:
         self.incarnation = incarnation
+        self._prefix = sse.prefix(incarnation)
         self.state: RunState = NEW
         self.log = SessionLog(ring_bytes, budget)
         self.history = StateHistory()
@@ -70,22 +75,27 @@ class SessionCore:
         state, outputs = step(before, record)
         self.tail = sequence
         self.tail_seconds = record.time_seconds
-        self.tally.records += 1
+        tally = self.tally
+        tally.records += 1
         if state is not before:
             self.state = state
             self.history.note(sequence, state)
         if record.malformed:
-            self.tally.malformed += 1
-        if record.kind is Kind.ERASED:
+            tally.malformed += 1
+        kind = record.kind
+        if kind is _ERASED:
             self.log.clear()
             self.erased_at = sequence
             self.erased_mark = self.log.tail
-        if outputs:
+        if not outputs:
+            if kind not in _QUIET:
+                tally.void_records += 1
+                if kind is Kind.UNKNOWN and not record.marker:
+                    tally.unknown_kinds += 1
+        elif len(outputs) == 1 and isinstance(event := outputs[0], Event):
+            self.log.append(sequence, sse.Encoded(sse.encode_one(self._prefix, sequence, event), _NO_ITEMS), state.lost)
+        else:
             self.log.append(sequence, sse.encode(self.incarnation, sequence, outputs), state.lost)
-        elif record.kind not in _QUIET:
-            self.tally.void_records += 1
-            if record.kind is Kind.UNKNOWN and not record.marker:
-                self.tally.unknown_kinds += 1
         if self.snapshot is not None:
             self.snapshot.take(record, outputs, state)
 

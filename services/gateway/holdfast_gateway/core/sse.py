@@ -36,18 +36,23 @@ class Encoded(NamedTuple):
 NOTHING: Final = Encoded(b"", NO_ITEMS)
 
 
+def prefix(incarnation: str) -> bytes:
+    """How every id of a stream's incarnation begins: made once, since all frames need it."""
+    return b"id: %b-" % incarnation.encode()
+
+
+def encode_one(prefix: bytes, sequence: int, event: Event) -> bytes:
+    """The frame of a record that is one event, which nearly all are."""
+    if event.type == MESSAGE:
+        return b"%b%d\ndata: %b\n\n" % (prefix, sequence, _lines(event.data))
+    return b"%b%d\nevent: %b\ndata: %b\n\n" % (prefix, sequence, event.type.encode(), _lines(event.data))
+
+
 def encode(incarnation: str, sequence: int, outputs: Sequence[Output]) -> Encoded:
     """All frames of one record, in order; empty for a void record."""
-    if len(outputs) == 1:
-        only = outputs[0]
-        if type(only) is Event:
-            name = b"" if only.type == MESSAGE else b"event: %b\n" % only.type.encode()
-            return Encoded(
-                b"id: %b-%d\n%bdata: %b\n\n" % (incarnation.encode(), sequence, name, _lines(only.data)), NO_ITEMS
-            )
-    if not outputs:
-        return NOTHING
-    return _several(incarnation, sequence, outputs)
+    if len(outputs) == 1 and isinstance(outputs[0], Event):
+        return Encoded(encode_one(prefix(incarnation), sequence, outputs[0]), NO_ITEMS)
+    return _several(incarnation, sequence, outputs) if outputs else NOTHING
 
 
 def _several(incarnation: str, sequence: int, outputs: Sequence[Output]) -> Encoded:

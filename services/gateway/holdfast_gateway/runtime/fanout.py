@@ -46,7 +46,7 @@ class FanOut:
         "_pass_tail",
         "_running",
         "_scheduled",
-        "written_at",
+        "wrote",
     )
 
     def __init__(self, core: SessionCore, lag_bytes: int, counters: Counters, clock: Callable[[], float]) -> None:
@@ -63,8 +63,8 @@ class FanOut:
         self._again = False
         self._pass_tail = core.log.tail
         self._scheduled = False
-        self.written_at = clock()
-        """When the session last had something for its viewers."""
+        self.wrote = True
+        """Whether there was something for the viewers since whoever sends heartbeats last looked."""
 
     def bind(self, catchup: CatchUp) -> None:
         """Where viewers before the ring go."""
@@ -133,10 +133,10 @@ class FanOut:
                 self._dirty = False
             self._again = False
             self._pass_tail = tail
-            self.written_at = self._clock()
+            self.wrote = True
         order, at = self._order, self._at
         stop = min(len(order), at + SLICE_VIEWERS)
-        by = self._clock() + SLICE_SECONDS
+        by = self._clock() + SLICE_SECONDS if stop > _CLOCK_EVERY else 0.0
         over = core.over
         place: Mark | None = None
         piece: Piece | None = None

@@ -319,7 +319,9 @@ class Hub:
                 judge(session, now, self._clock)
             session.release_unstarted(now)
             session.catchup.close_lagging(self.settings.lag_bytes)
-            if beat and now - session.fanout.written_at >= beat:
+            if session.fanout.wrote:
+                session.fanout.wrote, session.silent_since = False, now
+            elif beat and now - session.silent_since >= beat:
                 session.fanout.heartbeat(_HEARTBEAT, second % parts, parts)
             if session.linger_over(now):
                 self._drop(session, CloseReason.STOPPED)

@@ -71,6 +71,8 @@ class LiveSession:
         self.closed = False
         self.used_at = clock()
         """When the last viewer or request left."""
+        self.silent_since = clock()
+        """Since when there was nothing for the viewers, to the second."""
         self._admitted: dict[LiveViewer, float] = {}
         self._waiters: list[_Waiter] = []
         self._clock = clock
@@ -94,7 +96,7 @@ class LiveSession:
         self.judge.saw(core.tail, self._clock())
         if core.erased_at != erased:
             self.catchup.clear()
-        if core.log.tail is not tail:
+        if core.log.tail is not tail or core.over:  # a void record may be the one that was waited for
             self.fanout.wake()
         if core.state.lost:
             self._on_lost(self)
