@@ -54,7 +54,8 @@ class Log(Protocol):
         ...
 
     def append(self, place: Place, draft: Draft, expected: int | None, done: Callable[[Answer], None]) -> None:
-        """Append, behind exactly `expected` if that is given. `done` is called once, whatever happens."""
+        """Append, behind exactly `expected` if that is given. `done` is called once, whatever happens; after UNKNOWN it
+        may be called once more, with STORED."""
         ...
 
     def page(self, place: Place, after: int, done: Callable[[Page | None], None]) -> None:

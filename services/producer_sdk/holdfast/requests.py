@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from holdfast.answer import Answer, read_ack, unknown
+from holdfast.answer import Answer, Verdict, read_ack, unknown
 from holdfast.connection import Connection, Subscription
 from holdfast.wire import Record, decode
 from holdfast.wire import headers as h
@@ -57,7 +57,7 @@ class Requests:
         self._cut = len(self._inbox) + 1
         self._next = 0
         self._acks: dict[int, tuple[float, Acked]] = {}
-        self._late: dict[int, float] = {}
+        self._late: dict[int, tuple[float, Acked]] = {}
         self._overdue = False
         self._pages: dict[int, _Page] = {}
         self._queue: deque[_Page] = deque()
@@ -78,7 +78,7 @@ class Requests:
     # ------------------------------------------------------------------------------------------------ appends
 
     def append(self, subject: str, headers: bytes, body: bytes, done: Acked) -> None:
-        """Publish and have `done` called once, later."""
+        """Publish and have `done` called, later: once, and after a time-out once more if it turns out to be stored."""
         self._next = token = self._next + 1
         if not self._connection.send(subject, f"{self._inbox}.{token}", headers, body):
             self._loop.call_soon(done, unknown(self._connection.last_error or "not connected"))
@@ -102,7 +102,7 @@ class Requests:
             if sent_at + patience > now:
                 break
             del self._acks[token]
-            self._late[token] = sent_at
+            self._late[token] = sent_at, done
             expired.append(done)
             if self._connection.received_at < sent_at:
                 self._connection.suspect()
@@ -187,8 +187,12 @@ class Requests:
             return
         late = self._late.pop(token, None)
         if late is not None:
-            slow = min(time.monotonic() - late, MAX_TIMEOUT_SECONDS)  # one from before an election is no round trip
+            sent_at, done = late
+            slow = min(time.monotonic() - sent_at, MAX_TIMEOUT_SECONDS)  # one from before an election is no round trip
             self._round_trip += (slow - self._round_trip) / 8
+            answer = read_ack(body) if headers is None else unknown("late")
+            if answer.verdict is Verdict.STORED:  # certain, however late: nobody has to read the log for it
+                done(answer)
             return
         page = self._pages.get(token)
         if page is not None:

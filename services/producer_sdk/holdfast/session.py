@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +56,7 @@ class Session:
         "_place",
         "_poked_at",
         "_room",
+        "_sent",
         "_settings",
         "_timer",
         "_timer_at",
@@ -91,6 +93,7 @@ class Session:
         self._cancelled = asyncio.Event()
         self._callbacks: list[Callable[[], object]] = []
         self._poked_at = 0.0
+        self._sent: Send | None = None
 
     # ------------------------------------------------------------------------------------------------ what it is
 
@@ -313,7 +316,8 @@ class Session:
         action = self._writer.next(self._loop.time())
         if type(action) is Send:
             self._armed = True
-            self._log.append(self._place, action.draft, action.expected, self._answered)
+            self._sent = action
+            self._log.append(self._place, action.draft, action.expected, partial(self._answered, action))
         elif type(action) is Sleep:
             # A timer that fires early only asks again: so it is set anew only for an earlier time.
             self._armed = bool(self._writer.buffer.queue)
@@ -334,8 +338,12 @@ class Session:
         self._timer = None
         self._owner._wake(self)
 
-    def _answered(self, answer: Answer) -> None:
-        self._writer.answered(answer, self._loop.time())
+    def _answered(self, sent: Send, answer: Answer) -> None:
+        if sent is self._sent:
+            self._sent = None
+            self._writer.answered(answer, self._loop.time())
+        else:
+            self._writer.answered_late(sent, answer, self._loop.time())
         self._told()
 
     def _looked(self, page: Page | None) -> None:

@@ -298,6 +298,17 @@ class SessionWriter:
         else:
             self._again(attempt, answer.why, now)
 
+    def answered_late(self, sent: Send, answer: Answer, now: float) -> None:
+        """The answer to an earlier `Send` that had been given up as unknown. Only "stored" is still news: it settles
+        the attempt, and the answer to its repetition, which is out, means nothing any more."""
+        attempt = self._attempt
+        if answer.verdict is not Verdict.STORED or attempt is None or attempt.draft is not sent.draft:
+            return
+        if self.error is None:
+            self._upto = None
+            self.expected = sent.expected
+            self._stored(answer.sequence, now)
+
     def _again(self, attempt: _Attempt, why: str, now: float) -> None:
         attempt.uncertain = True
         attempt.why = why

@@ -176,6 +176,25 @@ def test_unknown_sends_the_same_bytes_again_and_lands_once() -> None:
     assert log.texts(ME) == ["a", "b"]
 
 
+def test_a_late_ack_settles_without_reading_the_log() -> None:
+    """Under load acks outlive their time-out; the repetition's refusal then means nothing."""
+    log = SubjectLog()
+    w = opened(log)
+    w.write(event("a"))
+    first = send(w, 1.0)
+    stored = log.append(first.draft, first.expected)
+    w.answered(unknown("timed out"), 1.0)
+    w.write(event("b"))
+    again = send(w, 1.1)
+    w.answered_late(first, stored, 1.2)
+    assert (w.stored_events, w.next(1.2)) == (1, None)
+    w.answered(log.append(again.draft, again.expected), 1.3)
+    following = send(w, 1.3)
+    assert (following.expected, following.draft.body) == (log.last, b"b")
+    w.answered_late(first, stored, 1.4)
+    assert (w.stored_events, w.expected) == (1, following.expected)
+
+
 def test_backoff_grows_from_2_ms_to_its_bound() -> None:
     w, now, waits = SessionWriter("s", ME, Settings()), 0.0, []
     for _ in range(16):

@@ -84,6 +84,8 @@ class World:
             if sent is self.out and rng.random() < 0.7:
                 self.out = None
                 self.w.answered(answer, self.now)
+            elif sent is not self.out and rng.random() < 0.5:
+                self.w.answered_late(sent, answer, self.now)
         elif self.out is not None:
             self.out = None
             self.w.answered(unknown(rng.choice(("timed out", "10164", "503"))), self.now)
