@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from holdfast.wire import Record, RunState, step
+from holdfast.wire import Phase, Record, RunState, step
 from holdfast_gateway.core import sse
+from holdfast_gateway.core.gaps import opens_with_gap
 
 
 class Anchor(Enum):
@@ -55,6 +56,7 @@ def replay(incarnation: str, state: RunState, after: int, upto: int, records: Se
     """Fold the records behind `after`, up to and including `upto`, read in `state`."""
     frames: list[bytes] = []
     place = after
+    has_it = after > 0 and state.phase is Phase.NONE  # what comes before the log's first run, or was told (G1)
     for record in records:
         sequence = record.sequence
         if sequence <= place:
@@ -64,6 +66,9 @@ def replay(incarnation: str, state: RunState, after: int, upto: int, records: Se
         if place > after and record.previous is not None and record.previous > place:
             return Replay(b"".join(frames), place, hole=True)
         state, outputs = step(state, record)
+        if has_it and opens_with_gap(outputs):
+            outputs = outputs[1:]
+        has_it = has_it and state.phase is Phase.NONE
         if outputs:
             frames.append(sse.encode(incarnation, sequence, outputs).data)
         place = sequence
