@@ -52,7 +52,7 @@ WANTED = [(b"a", "message"), (b'{"n":1}', "message"), (b"c", "delta")]
 @pytest.mark.parametrize(
     "source",
     [agen(), gen(), agen, gen, make, make(), lambda: make(), Iterable(), [*gen()], tuple(gen()), opened(), opened],
-    ids=str,
+    ids=lambda made: type(made).__name__,
 )
 async def test_every_kind_of_source(source: object) -> None:
     """Iterators, callables and coroutines that make one, context managers around one."""
