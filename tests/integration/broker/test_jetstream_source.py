@@ -8,13 +8,14 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.wire import SessionKey
 from holdfast_gateway.broker.embedded import EmbeddedServer
-from holdfast_gateway.broker.jetstream import JetStreamSource, fastparse
+from holdfast_gateway.broker.jetstream import JetStreamSource, natspy
 from holdfast_gateway.broker.jetstream.access import access
 from holdfast_gateway.broker.jetstream.channel import Channel
 from holdfast_gateway.broker.jetstream.link import Link
@@ -242,6 +243,8 @@ async def test_a_stopped_server_is_noticed_by_the_first_request_and_forgiven_aft
     await fill(source, KEY, 1)
     assert nats_server.pid is not None
     os.kill(nats_server.pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{nats_server.pid}/stat")
+    await until(lambda: stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T")
     try:
         troubles = sink.troubles
         with pytest.raises(SourceUnavailable):
@@ -288,7 +291,7 @@ async def test_streams_that_are_not_there_are_named_with_the_way_out(nats_url: s
 async def test_an_unknown_nats_py_is_warned_of_and_works(
     provisioned: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fastparse, "knows", lambda client: "Client._ps is not nats-py's own parser")
+    monkeypatch.setattr(natspy, "knows", lambda client: "Client._ps is not nats-py's own parser")
     source = JetStreamSource([provisioned])
     with caplog.at_level(logging.WARNING):
         await source.start()

@@ -12,8 +12,7 @@ import pytest
 
 from holdfast.wire import SessionKey
 from holdfast_gateway.broker.embedded import EmbeddedServer
-from holdfast_gateway.broker.jetstream import Api, JetStreamSource, sweeper
-from holdfast_gateway.broker.jetstream import source as source_module
+from holdfast_gateway.broker.jetstream import Api, JetStreamSource, lookout, sweeper
 from holdfast_gateway.broker.jetstream.access import access
 from holdfast_gateway.broker.jetstream.link import Link
 from holdfast_gateway.broker.jetstream.streams import ask
@@ -28,8 +27,8 @@ async def test_a_deleted_stream_ends_its_feeds_and_a_new_one_is_taken_up(
     provisioned: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deleted for good: told after a few looks. Provisioned again: served, under another incarnation."""
-    monkeypatch.setattr(source_module, "DISCOVER_SECONDS", 0.05)
-    monkeypatch.setattr(source_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lookout, "DISCOVER_SECONDS", 0.05)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.05)
     source = JetStreamSource([provisioned], sweep_seconds=0.1)
     await source.start()
     old = await source.incarnation(KEY)

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-from holdfast_gateway.broker.jetstream import fastparse
+from holdfast_gateway.broker.jetstream import natspy
 from holdfast_gateway.broker.jetstream.fastparse import MAX_LINE_BYTES, FastParser
 
 DIRECT = (1, 7, 30)
@@ -209,7 +209,7 @@ async def test_a_reset_from_within_drops_what_is_left_of_the_old_connection() ->
 
 
 def test_it_knows_the_nats_py_it_was_written_for() -> None:
-    assert fastparse.knows(Client()) is None
+    assert natspy.knows(Client()) is None
 
 
 @pytest.mark.parametrize(
@@ -225,4 +225,4 @@ def test_it_knows_the_nats_py_it_was_written_for() -> None:
 def test_it_does_not_know_another(change: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client()
     change(client, monkeypatch)
-    assert told in str(fastparse.knows(client))
+    assert told in str(natspy.knows(client))

@@ -3,8 +3,7 @@
 nats-py spends 17 us on a republished message (headers into a dict, a queue, a task per subscription); this way costs
 2 us and leaves the header block as it is. All other protocol goes through nats-py's own code.
 
-It replaces a private part of nats-py, so `knows` first checks that the parts it touches are the ones it was written
-for; where they are not, `holdfast_gateway.broker.jetstream.link` says so once and takes nats-py's own way.
+It replaces a private part of nats-py; whether that is the one it was written for, see `natspy.knows`.
 
 Where it differs from nats-py, on purpose: whatever goes wrong while a line is handled ends in `ProtocolError`, which
 makes nats-py reconnect. Any other exception would end its read loop and leave `is_connected` true for ever.
@@ -13,12 +12,9 @@ makes nats-py reconnect. Any other exception would end its read loop and leave `
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
@@ -136,55 +132,6 @@ class FastParser(Parser):
             await self.nc._process_pong()
         except asyncio.InvalidStateError:
             self.nc._pings_outstanding = 0
-
-
-def knows(client: Any) -> str | None:
-    """None if nats-py's internals are the ones this module was written for, else what is different."""
-    wanted: dict[str, Any] = {"_subs": dict, "_sid": int, "_pending": list, "_pending_data_size": int, "_pongs": list}
-    for name, kind in wanted.items():
-        if not isinstance(getattr(client, name, None), kind):
-            return f"Client.{name} is not a {kind.__name__}"
-    if type(getattr(client, "_ps", None)) is not Parser:
-        return "Client._ps is not nats-py's own parser"
-    methods = {
-        "_process_msg": ["self", "sid", "subject", "reply", "data", "headers"],
-        "_process_ping": ["self"],
-        "_process_pong": ["self"],
-        "_process_err": ["self", "err_msg"],
-        "_process_info": ["self", "info", "initial_connection"],
-        "_send_subscribe": ["self", "sub"],
-        "_read_loop": ["self"],
-        "force_reconnect": ["self"],
-    }
-    for name, parameters in methods.items():
-        method = getattr(Client, name, None)
-        if not inspect.iscoroutinefunction(method) or list(inspect.signature(method).parameters) != parameters:
-            return f"Client.{name} has another signature"
-    if "_ps" not in Client._read_loop.__code__.co_names:
-        return "Client._read_loop does not use Client._ps"
-    if list(inspect.signature(Parser.parse).parameters) != ["self", "data"]:
-        return "Parser.parse has another signature"
-    if list(inspect.signature(Subscription.__init__).parameters)[:4] != ["self", "conn", "id", "subject"]:
-        return "Subscription has another signature"
-    return None
-
-
-def install(client: Any, on_error: Callable[[Exception], None]) -> FastParser:
-    """Put the parser in place, before the client connects. `knows` has to be None."""
-    parser = FastParser(client, on_error)
-    client._ps = parser
-    return parser
-
-
-def register(client: Any, subject: str) -> Any:
-    """A subscription that nats-py repeats after a reconnect, but for which it runs no task and keeps no queue.
-
-    The SUB itself has not been sent.
-    """
-    client._sid += 1
-    subscription = Subscription(client, client._sid, subject)
-    client._subs[client._sid] = subscription
-    return subscription
 
 
 def _number(word: bytes) -> int:

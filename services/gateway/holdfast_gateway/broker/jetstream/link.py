@@ -1,35 +1,23 @@
-"""One connection to the cluster, kept alive: connect loop, raw subscriptions, requests with answers as values.
-
-nats-py is the client underneath. What it does not do, this does: a first connect that ends with a clear error; a dead
-read loop noticed (nats-py stays "connected" for ever); a closed client replaced; nothing published late after a
-reconnect; a flush that really comes behind the subscriptions (nats-py's PING overtakes what is still queued).
-"""
+"""What the broker side does with a connection: raw subscriptions, a true flush, requests with answers as values."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-import nats.errors
 from nats.aio.client import Client
 
-from holdfast_gateway.broker.jetstream import fastparse, slow_way
+from holdfast_gateway.broker.jetstream import natspy, slow_way
 from holdfast_gateway.broker.jetstream.access import Access
+from holdfast_gateway.broker.jetstream.connection import Connection
 from holdfast_gateway.broker.jetstream.fastparse import FastParser, RawCallback
 from holdfast_gateway.broker.jetstream.replies import Replies, Take
-from holdfast_gateway.broker.tasks import Tasks
 from holdfast_gateway.ports import SourceUnavailable
 
-log = logging.getLogger(__name__)
-
-PING_SECONDS = 5
-WATCH_SECONDS = 0.5
-CONNECT_SECONDS = 2
-RECONNECT_SECONDS = 0.2
+UNANSWERED = 3
+"""Requests in a row without an answer, on a connection that does bring bytes, before another server is tried."""
 
 
 class Subscription:
@@ -44,7 +32,7 @@ class Subscription:
 
 
 class Link:
-    """One connection. Create, `connect`, use, `close`.
+    """One connection in use. Create, `connect`, use, `close`.
 
     `on_down` and `on_up` are called at each loss and each return of the connection, not for the first connect.
     """
@@ -59,54 +47,34 @@ class Link:
         fast: bool = True,
     ) -> None:
         self._access = access
-        self._name = name
         self._on_down = on_down
         self._on_up = on_up
-        self._want_fast = fast
-        self._tasks = Tasks(name)
-        self._client: Client | None = None
+        self._connection = Connection(access, name, self, fast=fast)
         self._parser: FastParser | None = None
         self._subs: set[Subscription] = set()
         self._replies = Replies()
         self._waiting_flush: list[asyncio.Future[None]] = []
-        self._last_error = "no answer"
-        self._up = False
-        self._first = True
-        self._closed = False
-        self._silent_requests = 0
-        self.reconnects = 0
-
-    # ------------------------------------------------------------------------------------------ life
+        self._unanswered_requests = 0
 
     async def connect(self, patience_seconds: float) -> None:
-        """Connect for the first time.
-
-        Raises `SourceUnavailable` naming the servers: after `patience_seconds`, or at once for refused credentials.
-        """
-        try:
-            async with asyncio.timeout(patience_seconds):
-                await self._dial()
-        except TimeoutError:
-            raise SourceUnavailable(
-                f"no NATS server reachable at {self._access.shown} within {patience_seconds:g} s: {self._last_error}"
-            ) from None
-        self._first = False
-        self._tasks.spawn(self._watch())
+        """See `Connection.connect`."""
+        await self._connection.connect(patience_seconds)
 
     async def close(self) -> None:
         """End at once. Idempotent. Requests in flight raise `SourceUnavailable`."""
-        if self._closed:
-            return
-        self._closed = True
-        self._up = False
-        self._fail_waiting()
-        await self._tasks.close()
-        await self._drop_client()
+        await self._connection.close()
+
+    def suspect(self) -> None:
+        """Something about this connection's server seems wrong: go to another one, if there is one."""
+        self._connection.suspect()
 
     @property
     def up(self) -> bool:
-        client = self._client  # it knows of a loss a little before it tells
-        return self._up and not self._closed and client is not None and client.is_connected
+        return self._connection.up
+
+    @property
+    def reconnects(self) -> int:
+        return self._connection.reconnects
 
     @property
     def fast(self) -> bool:
@@ -114,13 +82,8 @@ class Link:
         return self._parser is not None
 
     @property
-    def server_info(self) -> Mapping[str, Any]:
-        return {} if self._client is None else self._client._server_info
-
-    def suspect(self) -> None:
-        """Something about this connection's server seems wrong: go to another one, if there is one."""
-        if self.up and self._client is not None:
-            self._tasks.spawn(self._reconnect(self._client))
+    def _client(self) -> Client | None:
+        return self._connection.client
 
     # ------------------------------------------------------------------------------------------ subscriptions
 
@@ -144,9 +107,9 @@ class Link:
             self._parser.direct.pop(b"%d" % handle._id, None)
             client._remove_sub(handle._id)
             if client.is_connected:
-                self._write(client, b"UNSUB %d\r\n" % handle._id)
+                natspy.write(client, b"UNSUB %d\r\n" % handle._id)
         else:
-            self._tasks.spawn(slow_way.unsubscribe(handle))
+            self._connection.tasks.spawn(slow_way.unsubscribe(handle))
 
     async def flush(self, timeout_seconds: float = 2.0) -> None:
         """Return when the server has handled what was sent before. Raises `SourceUnavailable`."""
@@ -204,7 +167,7 @@ class Link:
             raise SourceUnavailable(f"no answer at {what} within {timeout_seconds:g} s") from None
         finally:
             self._replies.waiting.discard(answered)
-        self._silent_requests = 0
+        self._unanswered_requests = 0
         return value
 
     def publish(
@@ -214,72 +177,49 @@ class Link:
         client = self._client
         if client is None or not self.up:
             raise SourceUnavailable(f"not connected to {self._access.shown}")
-        if headers is None:
-            command = f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n"
-        else:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-            block = f"NATS/1.0\r\n{lines}\r\n".encode()
-            size = len(block) + len(payload)
-            command = b"HPUB %s %d %d\r\n%b%b\r\n" % (f"{subject} {reply}".encode(), len(block), size, block, payload)
-        self._write(client, command)
+        natspy.publish(client, subject, payload, reply, headers)
 
-    # ------------------------------------------------------------------------------------------ inside
+    # ------------------------------------------------------------------------------------------ the connection's owner
 
-    async def _dial(self) -> None:
-        """Connect a new client, for as long as it takes. Cancelling it leaves no client behind."""
-        client = Client()
-        difference = fastparse.knows(client) if self._want_fast else "switched off"
-        if difference is None:
-            self._parser = fastparse.install(client, self._report)
-        else:
-            self._parser = None
-            if self._want_fast:
-                log.warning("nats-py is not the one the fast parser knows (%s): ingest takes the slow way", difference)
-        try:
-            await client.connect(
-                servers=list(self._access.servers),
-                name=self._name,
-                error_cb=self._on_error,
-                disconnected_cb=self._on_disconnected,
-                reconnected_cb=self._on_reconnected,
-                closed_cb=self._on_disconnected,
-                lame_duck_mode_cb=self._on_lame_duck,
-                connect_timeout=CONNECT_SECONDS,
-                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps that long, any number does
-                max_reconnect_attempts=-1,
-                ping_interval=PING_SECONDS,
-                max_outstanding_pings=2,
-                **self._access.options,
-            )
-        except BaseException:
-            await _shut(client)
-            raise
-        self._client = client
+    async def on_client(self, client: Client, parser: FastParser | None) -> None:
+        self._parser = parser
         if not self._replies.inbox:
             self._replies.inbox = client.new_inbox()
             self._subs.add(Subscription(f"{self._replies.inbox}.*", self._replies.on_reply))
         for sub in self._subs:
-            if self._parser is None:
-                await self._subscribe_slowly(client, sub)
-            else:
-                self._send_sub(client, sub)
-        self._up = True
-
-    async def _drop_client(self) -> None:
-        client, self._client = self._client, None
-        for sub in self._subs:
             sub.handle = None
-        if client is not None:
-            await _shut(client)
+        while missing := [sub for sub in self._subs if sub.handle is None]:
+            for sub in missing:
+                if parser is None:
+                    await self._subscribe_slowly(client, sub)
+                else:
+                    self._send_sub(client, sub)
+
+    def on_lost(self) -> None:
+        if self._client is not None:
+            natspy.cancel_pings(self._client)
+        waiting, self._waiting_flush = self._waiting_flush, []
+        _resolve([*waiting, *self._replies.waiting], SourceUnavailable("the connection was lost"))
+
+    def on_down(self) -> None:
+        if self._on_down is not None:
+            self._on_down()
+
+    def on_up(self) -> None:
+        self._unanswered_requests = 0
+        if self._on_up is not None:
+            self._on_up()
+
+    # ------------------------------------------------------------------------------------------ inside
 
     def _send_sub(self, client: Client, sub: Subscription) -> None:
-        if self._parser is not None:
-            sub.handle = fastparse.register(client, sub.subject)
-            self._parser.direct[b"%d" % sub.handle._id] = sub.callback
-            if client.is_connected:
-                self._write(client, b"SUB %s  %d\r\n" % (sub.subject.encode(), sub.handle._id))
-        else:
-            self._tasks.spawn(self._subscribe_slowly(client, sub))
+        if self._parser is None:
+            self._connection.tasks.spawn(self._subscribe_slowly(client, sub))
+            return
+        sub.handle = natspy.register(client, sub.subject)
+        self._parser.direct[b"%d" % sub.handle._id] = sub.callback
+        if client.is_connected:
+            natspy.write(client, b"SUB %s  %d\r\n" % (sub.subject.encode(), sub.handle._id))
 
     async def _subscribe_slowly(self, client: Client, sub: Subscription) -> None:
         sub.handle = await slow_way.subscribe(client, sub.subject, sub.callback)
@@ -294,114 +234,23 @@ class Link:
         else:
             _resolve(waiting, None)
 
-    def _write(self, client: Client, command: bytes) -> None:
-        client._pending.append(command)
-        client._pending_data_size += len(command)
-        queue = client._flush_queue
-        if queue is not None and queue.empty():
-            queue.put_nowait(asyncio.get_running_loop().create_future())
-
     def _send_flush(self) -> None:
         waiting, self._waiting_flush = self._waiting_flush, []
         client = self._client
-        if client is None or not client.is_connected or client._transport is None:
+        if client is None or not self.up:
             _resolve(waiting, SourceUnavailable(f"not connected to {self._access.shown}"))
-            return
-        if self._parser is None:
-            self._tasks.spawn(self._flush_slowly(client, waiting))
-            return
-        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        pong.add_done_callback(
-            lambda done: _resolve(
-                waiting, None if not done.cancelled() else SourceUnavailable("the connection was lost")
-            )
-        )
-        if client._pending:  # in front of the PING, in one go with it
-            client._transport.writelines(client._pending[:])
-            client._pending = []
-            client._pending_data_size = 0
-        client._pongs.append(pong)
-        client._transport.write(b"PING\r\n")
-
-    def _fail_waiting(self) -> None:
-        if self._client is not None:
-            for pong in self._client._pongs:
-                if not pong.done():
-                    pong.cancel()
-            self._client._pongs = []
-        waiting, self._waiting_flush = self._waiting_flush, []
-        _resolve(waiting, SourceUnavailable("the connection was lost"))
-        _resolve(list(self._replies.waiting), SourceUnavailable("the connection was lost"))
+        elif self._parser is None:
+            self._connection.tasks.spawn(self._flush_slowly(client, waiting))
+        else:
+            lost = SourceUnavailable("the connection was lost")
+            pong = natspy.ping(client)
+            pong.add_done_callback(lambda done: _resolve(waiting, lost if done.cancelled() else None))
 
     def _unanswered(self) -> None:
-        self._silent_requests += 1
-        if self._silent_requests >= 3:
-            self._silent_requests = 0
+        self._unanswered_requests += 1
+        if self._unanswered_requests >= UNANSWERED:
+            self._unanswered_requests = 0
             self.suspect()
-
-    def _report(self, failure: Exception) -> None:
-        log.error("%s: a callback failed", self._name, exc_info=failure)
-
-    async def _on_error(self, failure: Exception) -> None:
-        self._last_error = str(failure) or type(failure).__name__
-        if self._first and "authorization" in self._last_error.lower():
-            # Out of nats-py's connect, which would try again for ever what will not be believed.
-            raise SourceUnavailable(f"{self._access.shown} refused the credentials: {self._last_error}")
-        log.debug("%s: %s", self._name, self._last_error)
-
-    async def _on_disconnected(self) -> None:
-        client = self._client
-        if client is not None:
-            client._pending = []  # what was not sent is not to be sent later
-            client._pending_data_size = 0
-        self._went_down()
-
-    async def _on_reconnected(self) -> None:
-        self._came_up()
-
-    async def _on_lame_duck(self) -> None:
-        log.info("%s: the server is about to stop, moving on", self._name)
-        self.suspect()
-
-    def _went_down(self) -> None:
-        self._fail_waiting()
-        if self._up and not self._closed:
-            self._up = False
-            log.warning("%s: connection lost: %s", self._name, self._last_error)
-            if self._on_down is not None:
-                self._on_down()
-
-    def _came_up(self) -> None:
-        if not self._up and not self._closed:
-            self._up = True
-            self.reconnects += 1
-            self._silent_requests = 0
-            log.warning("%s: connected again", self._name)
-            if self._on_up is not None:
-                self._on_up()
-
-    async def _watch(self) -> None:
-        """See to it that there is a living client: nats-py's own tasks end without a word."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            client = self._client
-            if client is None or client.is_closed:
-                self._went_down()
-                await self._drop_client()
-                await self._dial()
-                self._up = False
-                self._came_up()
-            elif client.is_connected and (client._reading_task is None or client._reading_task.done()):
-                self._last_error = "nats-py's read loop ended"
-                await self._reconnect(client)
-            elif client.is_reconnecting and (client._reconnection_task is None or client._reconnection_task.done()):
-                self._last_error = "nats-py's reconnect ended"
-                self._went_down()
-                await self._drop_client()
-
-    async def _reconnect(self, client: Client) -> None:
-        if client is self._client and client.is_connected:
-            await client.force_reconnect()
 
 
 def _resolve(waiting: Iterable[asyncio.Future[Any]], failure: Exception | None) -> None:
@@ -411,10 +260,3 @@ def _resolve(waiting: Iterable[asyncio.Future[Any]], failure: Exception | None) 
                 done.set_result(None)
             else:
                 done.set_exception(failure)
-
-
-async def _shut(client: Client) -> None:
-    """Close a client whatever its state. nats-py's `close` flushes first, which may block or fail on a dead socket."""
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, AttributeError):
-        async with asyncio.timeout(1.0):
-            await client.close()

@@ -19,6 +19,7 @@ from holdfast_gateway.broker.jetstream.directget import Reader
 from holdfast_gateway.broker.jetstream.doubts import Doubts
 from holdfast_gateway.broker.jetstream.hints import Hints
 from holdfast_gateway.broker.jetstream.link import Link
+from holdfast_gateway.broker.jetstream.lookout import Lookout
 from holdfast_gateway.broker.jetstream.streams import Api, Found
 from holdfast_gateway.broker.jetstream.sweeper import SWEEP_SECONDS, sweep
 from holdfast_gateway.broker.tasks import Tasks
@@ -36,17 +37,8 @@ from holdfast_gateway.ports import (
 
 log = logging.getLogger(__name__)
 
-DISCOVER_SECONDS = 10.0
-"""How long a replaced stream may go unnoticed where nothing fails."""
-
 IN_TOUCH_SECONDS = 0.5
 """One answer about a stream's leader serves the probes of all its sessions for so long."""
-
-LOOK_SECONDS = 0.5
-"""However much fails, the cluster is asked for its streams at most this often."""
-
-GONE_LOOKS = 3
-"""Looks in a row without a stream before its feeds end: a cluster that starts has not all its streams at once."""
 
 
 class JetStreamSource:
@@ -86,14 +78,15 @@ class JetStreamSource:
         self._tasks = Tasks("jetstream source")
         way = access(servers, options or {})
         self.live_link = Link(way, "holdfast-live", on_down=self._live_down, on_up=self._live_up, fast=fast)
-        self._read_link = Link(way, "holdfast-read", on_up=self._look_again, fast=fast)
+        self._read_link = Link(way, "holdfast-read", on_up=lambda: self._lookout.soon(), fast=fast)
         self._reader = Reader(self._read_link, self._api)
         self._hints = Hints(prefix)
+        self._doubts = Doubts()
+        self._lookout = Lookout(
+            self._look, self._doubts, on_found=self._adopt, on_gone=self._gone, on_mute=self._move, tasks=self._tasks
+        )
         self._found: Found | None = None
         self._partitions: dict[int, Partition] = {}
-        self._looking: asyncio.Task[None] | None = None
-        self._missed: dict[int, int] = {}
-        self._doubts = Doubts()
         self._closed = False
 
     # ------------------------------------------------------------------------------------------ life
@@ -103,17 +96,13 @@ class JetStreamSource:
         try:
             await self.live_link.connect(self._connect_seconds)
             await self._read_link.connect(self._connect_seconds)
-            self._adopt(
-                await streams.patiently(
-                    lambda: streams.discover(self._read_link, self._api, self._prefix), self._connect_seconds
-                )
-            )
+            self._adopt(await streams.patiently(self._look, self._connect_seconds))
         except BaseException:
             await self.close()
             raise
         self._hints.listen(self.live_link)
         self._tasks.spawn(self._sweep())
-        self._tasks.spawn(self._keep_looking())
+        self._tasks.spawn(self._lookout.run())
 
     async def close(self) -> None:
         if self._closed:
@@ -217,7 +206,7 @@ class JetStreamSource:
         if isinstance(result, Unsettled):
             self._failed(number)
         elif isinstance(result, Refused) and code == appends.WRONG_STREAM:
-            self._look_again()
+            self._lookout.soon()
         return result
 
     async def probe(self, key: SessionKey) -> bool:
@@ -230,7 +219,7 @@ class JetStreamSource:
             good = False
             self._failed(number)
             if code == appends.WRONG_STREAM:
-                self._look_again()
+                self._lookout.soon()
         return good
 
     async def _in_touch(self, partition: Partition, stream: str) -> bool:
@@ -265,7 +254,7 @@ class JetStreamSource:
         """A request on this stream came to nothing: all its sessions' clocks of silence restart."""
         if not self._closed:
             self._partitions[number].on_failure()
-            self._look_again()
+            self._lookout.soon()
 
     def _live_down(self) -> None:
         self._hints.forget()
@@ -275,47 +264,22 @@ class JetStreamSource:
     def _live_up(self) -> None:
         for partition in self._partitions.values():
             partition.on_reconnect()
-        self._look_again()
+        self._lookout.soon()
 
-    def _look_again(self) -> None:
-        if not self._closed and self._found is not None and (self._looking is None or self._looking.done()):
-            self._looking = self._tasks.spawn(self._look())
+    async def _look(self) -> Found:
+        return await streams.discover(self._read_link, self._api, self._prefix, self._found)
 
-    async def _look(self) -> None:
-        """Look for another incarnation."""
-        try:
-            self._adopt(await streams.discover(self._read_link, self._api, self._prefix, self._found))
-            self._missed.clear()
-            answered = True
-        except streams.Incomplete as missing:
-            self._miss(missing.names)
-            answered = True
-        except SourceUnavailable as unknown:
-            log.info("cannot look for the streams: %s", unknown)
-            answered = False
-        if self._doubts.looked(answered, asyncio.get_running_loop().time()):
-            log.warning("the cluster does not say which streams there are: moving to another server")
-            self.live_link.suspect()
-            self._read_link.suspect()
-        await asyncio.sleep(LOOK_SECONDS)
+    def _gone(self, number: int, name: str) -> None:
+        self._partitions[number].on_gone(f"stream {name} is gone")
 
-    def _miss(self, names: Mapping[int, str]) -> None:
-        """A stream that the cluster does not have in several looks is gone, until another one takes its place."""
-        for number, name in self._known().names.items():
-            if names.get(number) == name:
-                self._missed.pop(number, None)
-                continue
-            self._missed[number] = self._missed.get(number, 0) + 1
-            if self._missed[number] == GONE_LOOKS:
-                self._partitions[number].on_gone(f"stream {name} is gone")
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS if self._doubts.mute else DISCOVER_SECONDS)
-            self._look_again()
+    def _move(self) -> None:
+        log.warning("the cluster does not say which streams there are: moving to another server")
+        self.live_link.suspect()
+        self._read_link.suspect()
 
     def _adopt(self, found: Found) -> None:
         before, self._found = self._found, found
+        self._lookout.known = found
         if before is None:
             self._partitions = {n: Partition(self._reads_at_once) for n in found.names}
             return
