@@ -51,9 +51,10 @@ def main() -> int:
         wanted = set(arguments.systems.split(","))
         systems = tuple(system for system in registry.LONG if system.name in wanted)
     cells = arguments.cells or (SHORT_CELLS if short else LONG_CELLS)
-    results = execute(Choice(arguments.form, systems, cells, arguments.repeat))
     name = arguments.name or arguments.form
-    results.save(directory / f"{name}.json")
+    path = directory / f"{name}.json"
+    results = execute(Choice(arguments.form, systems, cells, arguments.repeat), lambda so_far: so_far.save(path))
+    results.save(path)
     _render(directory, name)
     print((directory / f"{name}.md").read_text())
     return 1 if any(key.endswith("/all") for key in results.absent) else 0

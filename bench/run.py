@@ -42,7 +42,8 @@ def _cell_a(system: type[System], placement: Placement) -> Iterable[Row]:
 
 
 def _cell_b(system: type[System], placement: Placement) -> Iterable[Row]:
-    return fan_out.cell_b(system, placement, 10 if system.name in _SLOW else 40)
+    start = 100 if system.name.startswith("holdfast") else 10 if system.name in _SLOW else 40
+    return fan_out.cell_b(system, placement, start)
 
 
 def _cell_c(system: type[System], placement: Placement) -> Iterable[Row]:
@@ -84,8 +85,11 @@ _CELLS: dict[str, Cell] = {
 }
 
 
-def execute(choice: Choice) -> Results:
-    """Run the cells and return the rows; a system that fails in one has its reason in ``absent``."""
+def execute(choice: Choice, after_cell: Callable[[Results], None]) -> Results:
+    """Run the cells and return the rows; a system that fails in one has its reason in ``absent``.
+
+    ``after_cell`` gets the rows so far: a long run that is interrupted has not been for nothing.
+    """
     results = Results(choice.form, datetime.datetime.now(datetime.UTC).date().isoformat(), machine.facts())
     results.load_average.append(machine.load_average())
     usable = []
@@ -106,6 +110,7 @@ def execute(choice: Choice) -> Results:
         for _ in range(choice.repeat):
             for system in usable:
                 _run_cell(results, letter, system)
+        after_cell(results)
     results.load_average.append(machine.load_average())
     return results
 
@@ -133,6 +138,8 @@ def _line(row: Row) -> str:
     share = "-" if row.delivered_share is None else f"{row.delivered_share * 100:.2f} %"
     rate = "-" if row.events_per_second is None else f"{row.events_per_second:,.0f}/s"
     p99 = "-" if row.p99_ms is None else f"p50 {row.p50_ms:.1f} p99 {row.p99_ms:.1f} ms"
+    if row.cell in "efk":
+        return f"{row.cell} {row.variant:34} {row.system:22} {p99} {row.extra}"
     cpu = " ".join(f"{name} {share:.0%}" for name, share in row.cpu.items())
     return f"{row.cell} {row.variant:34} {row.system:22} {row.placement:8} {share:>9} {rate:>11} {p99} [{cpu}]"
 

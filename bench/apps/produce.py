@@ -13,15 +13,19 @@ from bench.publish.schedule import Emit, Plan, produce
 Settle = Callable[[], Awaitable[None]]
 
 
-def routes(opened: Callable[[Plan], Awaitable[Emit]], settle: Settle, closed: Settle) -> APIRouter:
-    """Return ``/produce/open``, ``/produce/run`` and ``/produce/close``."""
+def routes(opened: Callable[[Plan, int], Awaitable[Emit]], settle: Settle, closed: Settle) -> APIRouter:
+    """Return ``/produce/open``, ``/produce/run`` and ``/produce/close``.
+
+    ``opened(plan, first)`` makes ready for the plan's sessions, numbered from ``first`` on, and returns what takes an
+    event of the plan's n-th session.
+    """
     router = APIRouter()
     state: dict[str, Any] = {}
 
     @router.post("/produce/open")
     async def open_(body: dict[str, Any]) -> dict[str, Any]:
         state["plan"] = Plan(**body["plan"])
-        state["emit"] = await opened(state["plan"])
+        state["emit"] = await opened(state["plan"], int(body["first"]))
         return {}
 
     @router.post("/produce/run")

@@ -23,8 +23,8 @@ def _publish(session: int, data: str) -> None:
         queue.put_nowait(event)
 
 
-async def _opened(plan: Plan) -> Emit:
-    return _publish
+async def _opened(plan: Plan, first: int) -> Emit:
+    return lambda session, data: _publish(first + session, data)
 
 
 async def _nothing() -> None:

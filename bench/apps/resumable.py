@@ -33,17 +33,18 @@ async def _nobody() -> AsyncIterator[str]:
     yield
 
 
-async def _opened(plan: Plan) -> Emit:
-    global _expected
-    _expected = plan.total
-    for session in range(plan.sessions):
+async def _opened(plan: Plan, first: int) -> Emit:
+    global _expected, _pushed
+    _expected, _pushed = plan.total, 0
+    sessions = range(first, first + plan.sessions)
+    for session in sessions:
         _model_output[session] = asyncio.Queue()
-    await asyncio.gather(*(_streamer.maybe_start_generator(str(s), _model(s)) for s in range(plan.sessions)))
-    return lambda session, data: _model_output[session].put_nowait(data)
+    await asyncio.gather(*(_streamer.maybe_start_generator(str(s), _model(s)) for s in sessions))
+    return lambda session, data: _model_output[first + session].put_nowait(data)
 
 
 async def _settle() -> None:
-    while _pushed < _expected - len(_model_output):  # noqa: ASYNC110  an event per token would cost the peer time
+    while _pushed < _expected:  # noqa: ASYNC110  an event per token would cost the peer time
         await asyncio.sleep(0.05)
 
 

@@ -12,6 +12,7 @@ from bench.results import Row
 
 KEPT_UP_SHARE = 0.999
 KEPT_UP_P99_MS = 100.0
+_DESCENT = 5
 
 
 def kept_up(row: Row) -> bool:
@@ -56,7 +57,7 @@ def cell_c(
             yield from _ladder(at, 25, step=1.25)
             return
         rate = 20.0
-        while rate > lowest:
+        for _ in range(_DESCENT):
             # What it managed under overload tells where to look next.
             achieved = (row.events_per_second or 0) / 1000
             rate = min(rate / 1.25, max(achieved, lowest))

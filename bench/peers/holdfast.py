@@ -81,4 +81,5 @@ class HoldfastEager(Holdfast):
 
     name = "holdfast-eager"
     cells = frozenset("abd")
+    backed = False  # where the broker runs is measured above
     session_options: ClassVar[dict[str, float]] = {"min_publish_interval_seconds": 0.0}

@@ -139,7 +139,7 @@ class InProcess(Way):
     """
 
     async def open(self) -> None:
-        await self._post("/produce/open", {"plan": json.loads(self.plan.to_json())})
+        await self._post("/produce/open", {"plan": json.loads(self.plan.to_json()), "first": self.first})
 
     async def run(self, start_us: int, patience_seconds: float) -> Lateness:
         answer = await self._post("/produce/run", {"start_us": start_us, "patience_seconds": patience_seconds})
