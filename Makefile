@@ -24,7 +24,7 @@ run: $(STAMP) ## start everything here (embedded nats-server, gateway, page) and
 	@exec $(BIN)/holdfast-gateway dev
 
 test: $(STAMP) lint ## lint, types, arrows, unit, contract and integration tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
