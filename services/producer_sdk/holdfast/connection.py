@@ -121,13 +121,17 @@ class Connection:
             if "authorization" in self.last_error.lower() and not refused.done():
                 refused.set_result(None)
 
+        async def closed() -> None:
+            if client is self._client:  # not one that never came to be used
+                self._closed()
+
         options: dict[str, Any] = {
             "servers": list(self.servers),
             "name": self._name,
             "error_cb": error,
             "disconnected_cb": self._disconnected,
             "reconnected_cb": self._reconnected,
-            "closed_cb": self._closed,
+            "closed_cb": closed,
             "lame_duck_mode_cb": self._lame_duck,
             "reconnect_to_server_handler": self._choose,
             "connect_timeout": 2,
@@ -179,7 +183,7 @@ class Connection:
         await asyncio.sleep(random.uniform(0.0, 1.0))
         await self._client.force_reconnect()
 
-    async def _closed(self) -> None:
+    def _closed(self) -> None:
         if not self._closing:
             self.on_down()
             self._tasks.spawn(self._replace(), "holdfast-reconnect")

@@ -38,6 +38,8 @@ async def test_no_broker_is_said_with_every_url_and_no_noise(caplog: pytest.LogC
     assert caught.value.servers == ("nats://127.0.0.1:1", "nats://127.0.0.1:2")
     assert "127.0.0.1:2" in str(caught.value)
     assert [r for r in caplog.records if r.name.startswith(("nats", "holdfast"))] == []
+    left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("holdfast")]
+    assert left == [], "a client that never came to be goes on trying"
 
 
 async def test_a_wrong_password_is_said_at_once(own_broker: Servers) -> None:
