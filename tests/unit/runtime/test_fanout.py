@@ -11,6 +11,7 @@ import pytest
 from holdfast.wire import Cursor, Event, SessionKey, codec
 from holdfast_gateway.core.close_reasons import CloseReason
 from holdfast_gateway.core.pieces import Piece
+from holdfast_gateway.ports import SourceUnavailable
 from holdfast_gateway.runtime import fanout
 from holdfast_gateway.runtime.api import Attached, HubSettings, Refused
 from holdfast_gateway.runtime.tasks import OwnedTasks
@@ -270,6 +271,33 @@ async def test_a_drain_waits_for_requests_under_way() -> None:
         await asyncio.wait([asking])
         await draining
         assert asking.exception() is not None
+
+
+@virtual
+async def test_a_request_that_waited_into_the_drain_is_refused() -> None:
+    async with world() as w:
+        asking = asyncio.ensure_future(w.hub.attach(KEY, wait_seconds=30.0))
+        await asyncio.sleep(1)
+        draining = asyncio.ensure_future(w.hub.drain(0.0))
+        await asyncio.sleep(1)
+        await w.start()
+        outcome = await asking
+        assert isinstance(outcome, Refused)
+        async with asyncio.timeout(1):
+            await draining
+
+
+@virtual
+async def test_closing_while_a_session_is_opened_is_said_and_cancels_nobody() -> None:
+    async with world() as w:
+        await w.start()
+        forever = asyncio.get_running_loop().create_future()
+        w.source.incarnation = lambda key: forever  # type: ignore[assignment]
+        asking = asyncio.ensure_future(w.hub.state(KEY))
+        await settle()
+        await w.hub.close()
+        with pytest.raises(SourceUnavailable):
+            await asking
 
 
 @virtual

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from holdfast.wire import Cursor, Phase, SessionKey
 from holdfast_gateway.core import sse
 from holdfast_gateway.core.admission import Admission
-from holdfast_gateway.core.close_reasons import CloseReason
+from holdfast_gateway.core.close_reasons import CloseReason, RefusalReason
 from holdfast_gateway.core.log import RingBudget
 from holdfast_gateway.core.pieces import Piece
 from holdfast_gateway.ports import SessionSource, SourceUnavailable
@@ -108,8 +108,7 @@ class Hub:
         known = self._sessions.get(key)
         refusal = self._admission.admit(known.viewers if known is not None else 0)
         if refusal is not None:
-            self.counters.refused[str(refusal)] += 1
-            return Refused(refusal, sse.refusal(str(refusal), self._retry_ms()))
+            return self._refused(refusal)
         admitted = False
         try:
             async with self._session(key) as session:
@@ -120,6 +119,8 @@ class Hub:
                     return NothingLeft()
                 if session.closed:
                     raise SourceUnavailable(f"session {key.session!r}: the broker's stream was replaced")
+                if self._admission.draining:  # it began while this request waited
+                    return self._refused(RefusalReason.DRAINING)
                 if placed.gap is not None:
                     self.counters.gaps[placed.gap] += 1
                 prelude = placing.prelude(session, placed, self._retry_ms())
@@ -131,6 +132,10 @@ class Hub:
         finally:
             if not admitted:
                 self._release()
+
+    def _refused(self, reason: RefusalReason) -> Refused:
+        self.counters.refused[str(reason)] += 1
+        return Refused(reason, sse.refusal(str(reason), self._retry_ms()))
 
     def _left(self, session: LiveSession, reason: CloseReason) -> None:
         self.counters.closed[reason.word] += 1
@@ -247,7 +252,10 @@ class Hub:
             opening = self._opening.get(key)
             if opening is None:
                 opening = self._opening[key] = self._tasks.spawn(self._open(key))
-            opened = await asyncio.shield(opening)
+            await asyncio.wait([opening])  # shared: a request that is cancelled must not take the others with it
+            if opening.cancelled():
+                raise SourceUnavailable("the gateway is stopping")
+            opened = opening.result()
             if isinstance(opened, SourceUnavailable):
                 raise SourceUnavailable(*opened.args)
             session = opened

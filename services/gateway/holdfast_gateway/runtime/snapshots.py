@@ -54,4 +54,6 @@ async def _build(session: LiveSession, limit: asyncio.Timeout) -> SnapshotBuilde
             if core.erased_at > place:
                 place = core.erased_at - 1
             await asyncio.sleep(RETRY_SECONDS)
+        if session.closed:
+            raise SourceUnavailable(f"session {session.key.session!r}: the broker's stream was replaced")
     return builder
