@@ -11,6 +11,7 @@ from bench import machine
 from bench.placement import placements
 from bench.report import markdown, peak
 from bench.results import Results, ResultsError, Row, ratio
+from bench.summary import update
 from bench.svg import picture
 
 _KEPT = Row("b", "1000 viewers, 40 ev/s", "holdfast", "together", 100, 1.0, 40_000.0, 1.0, 2.0, 3.0, 4.0)
@@ -95,3 +96,21 @@ def test_one_core_is_not_enough() -> None:
     assert two["apart"].backing == two["apart"].load == {1}
     three = placements(frozenset({0, 1, 2}))
     assert (three["apart"].system, three["apart"].backing, three["apart"].load) == ({0}, {1}, {2})
+
+
+def test_the_summary_goes_between_its_marks_and_again(results: Results, tmp_path: Path) -> None:
+    """A page's figures are the file's; what stands around them stays; a second time changes nothing."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures -->\nyesterday\n<!-- end of figures -->\nafter\n")
+    update(page, results, "short")
+    once = page.read_text()
+    update(page, results, "short")
+    assert page.read_text() == once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "yesterday" not in once
+    assert "| holdfast | together | - | - | 40.0 |" in once
+    assert "| nchan | together | - | - | - | - | - | - | 9.5 |" in once
+    page.write_text("no marks")
+    with pytest.raises(ValueError):
+        update(page, results, "short")
