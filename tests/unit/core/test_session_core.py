@@ -95,7 +95,6 @@ def test_s4_a_gap_is_told_in_place_and_the_run_begins_anew() -> None:
     assert told(session) == [
         ("session.start", "m1-2"),
         ("session.gap", None),
-        ("session.gap", None),
         ("message", "m1-40"),
     ]
     assert session.state.phase is Phase.OPEN

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from holdfast.wire import Cursor, Event, Kind, Phase, Record, RunState, step
-from holdfast.wire.run import NEW
+from holdfast.wire.run import NEW, Output
 from holdfast_gateway.core import sse
+from holdfast_gateway.core.gaps import opens_with_gap
 from holdfast_gateway.core.history import StateHistory
 from holdfast_gateway.core.log import ORIGIN, Mark, RingBudget, SessionLog
 from holdfast_gateway.core.snapshot import SnapshotBuilder
@@ -43,6 +44,7 @@ class SessionCore:
         "caught_up",
         "erased_at",
         "erased_mark",
+        "front",
         "history",
         "incarnation",
         "log",
@@ -65,6 +67,8 @@ class SessionCore:
         self.caught_up = False
         self.erased_at = 0
         self.erased_mark = ORIGIN
+        self.front: Mark | None = None
+        """Behind the gap in front of the log, if its beginning is trimmed: where those begin who miss nothing (G1)."""
         self._expected = 0
         self.tally = tally
 
@@ -95,9 +99,18 @@ class SessionCore:
         elif len(outputs) == 1 and isinstance(event := outputs[0], Event):
             self.log.append(sequence, sse.Encoded(sse.encode_one(self._prefix, sequence, event), _NO_ITEMS), state.lost)
         else:
-            self.log.append(sequence, sse.encode(self.incarnation, sequence, outputs), state.lost)
+            if before.phase is Phase.NONE and opens_with_gap(outputs):
+                self._front(sequence, outputs[0])
+                outputs = outputs[1:]
+            if outputs:
+                self.log.append(sequence, sse.encode(self.incarnation, sequence, outputs), state.lost)
         if self.snapshot is not None:
             self.snapshot.take(record, outputs, state)
+
+    def _front(self, sequence: int, gap: Output) -> None:
+        """The log begins inside a run. Not said where a gap in the feed was told just before."""
+        if self.log.tail is ORIGIN:
+            self.front = self.log.append(sequence - 1, sse.encode(self.incarnation, sequence, (gap,)))
 
     def gap(self, earliest: int) -> None:
         """What lay between the last record and this sequence is gone for good."""
@@ -130,7 +143,11 @@ class SessionCore:
 
     def place(self, sequence: int) -> Mark:
         """The mark for a viewer that has everything up to this sequence, in the ring or before it."""
-        return self.log.place(sequence) or Mark(BEFORE_RING, sequence, 0, False)
+        mark = self.log.place(sequence) or Mark(BEFORE_RING, sequence, 0, False)
+        front = self.front
+        if sequence and front is not None and mark.index < front.index and self.log.covers(front.sequence):
+            return front
+        return mark
 
 
 BEFORE_RING: Final = -2

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from holdfast.wire.event import MESSAGE, Event
 from holdfast.wire.run import GAP, PRODUCER, SNAPSHOT, Output
 from holdfast_gateway.core.close_reasons import CloseReason
+from holdfast_gateway.core.gaps import with_cursors
 
 HEARTBEAT: Final = b":\n\n"
 """A comment: keeps proxies and phones from taking a silent stream for a dead one."""
@@ -65,7 +66,7 @@ def _several(incarnation: str, sequence: int, outputs: Sequence[Output]) -> Enco
         if isinstance(output, Event):
             name, data, counted = output.type, _lines(output.data), True
         else:
-            name, data, counted = output.event, json_bytes(output.data), output.counted
+            name, data, counted = output.event, json_bytes(with_cursors(incarnation, output)), output.counted
         event = b"" if name == MESSAGE else b"event: %b\n" % name.encode()
         if not counted:
             frame = b"%bdata: %b\n\n" % (event, data)
