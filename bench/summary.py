@@ -39,9 +39,10 @@ def update(page: Path, results: Results, name: str) -> None:
     text = page.read_text()
     if _BEGIN not in text or _END not in text:
         raise ValueError(f"{page.name} has no place for the figures")
+    busy = " to ".join(map(str, results.load_average))
     source = (
         f"`bench/results/{name}.json`, {results.date}: {facts['cpu']}, {facts['cores']} cores, "
-        f"Linux {facts['kernel']}, Python {facts['python']}, load average {' to '.join(map(str, results.load_average))}."
+        f"Linux {facts['kernel']}, Python {facts['python']}, load average {busy}."
     )
     block = f"{_BEGIN}\n\n{source}\n\n{table(results)}\n\n{_END}"
     page.write_text(re.sub(f"{_BEGIN}.*{_END}", lambda _: block, text, flags=re.DOTALL))
@@ -60,10 +61,9 @@ def _latency(cell: str, variant: str) -> Callable[[Results, str, str], str]:
         rows = [r for r in _rows(results, cell, system, placement, variant) if r.p99_ms is not None]
         if not rows:
             return "-"
-        row = min(rows, key=lambda r: r.p99_ms or 0.0)
-        lost = (
-            f" ({row.delivered_share:.0%})" if row.delivered_share is not None and row.delivered_share < 0.999 else ""
-        )
+        row = sorted(rows, key=lambda r: r.p99_ms or 0.0)[(len(rows) - 1) // 2]  # of repeated runs the median
+        share = 1.0 if row.delivered_share is None else row.delivered_share
+        lost = f" ({share:.0%})" if share < 0.999 else ""
         return f"{row.p50_ms:,.1f} / {row.p99_ms:,.1f}{lost}"
 
     return make
