@@ -13,6 +13,7 @@ from bench.peers import registry
 from bench.report import markdown
 from bench.results import Results
 from bench.run import LONG_CELLS, SHORT_CELLS, Choice, execute
+from bench.summary import update
 from bench.svg import picture
 
 
@@ -34,6 +35,12 @@ def _render(directory: Path, name: str) -> None:
     (directory / f"{name}.md").write_text(text + f"![{name}]({name}.svg)\n\n" + markdown(results))
 
 
+def _page(directory: Path) -> None:
+    page, best = ROOT.parent / "docs" / "performance.md", directory / "long.json"
+    if page.exists() and best.exists():
+        update(page, Results.from_json(best.read_text()), best.stem)
+
+
 def main() -> int:
     """Run the benchmark; 0 when every chosen system took part."""
     arguments = _arguments()
@@ -41,6 +48,7 @@ def main() -> int:
     if arguments.form == "render":
         for path in sorted(directory.glob("*.json")):
             _render(directory, path.stem)
+        _page(directory)
         return 0
     with contextlib.suppress(PermissionError):
         os.nice(arguments.priority)  # other work on the machine is not what is measured
@@ -56,6 +64,7 @@ def main() -> int:
     results = execute(Choice(arguments.form, systems, cells, arguments.repeat), lambda so_far: so_far.save(path))
     results.save(path)
     _render(directory, name)
+    _page(directory)
     print((directory / f"{name}.md").read_text())
     return 1 if any(key.endswith("/all") for key in results.absent) else 0
 

@@ -19,6 +19,7 @@ TITLES = {
     "g": "g: 1,000 viewers with and without one that stopped reading, five pairs",
     "h": "h: what publishing costs a producer",
     "i": "i: what a pod pays for one event from the broker, before viewers",
+    "w": "w: one process and two, on all cores beside the load",
     "k": "k: 100,000 connects and disconnects",
 }
 _HEAD = (

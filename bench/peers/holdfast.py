@@ -22,7 +22,7 @@ class Holdfast(System):
 
     name = "holdfast"
     way = "sdk"
-    cells = frozenset("abcdefghik")
+    cells = frozenset("abcdefghikw")
     backed = True
     session_options: ClassVar[dict[str, float]] = {}
 
@@ -70,6 +70,16 @@ class Holdfast(System):
 
     def publish_target(self) -> dict[str, Any]:
         return {**super().publish_target(), "nats": self._nats, "prefix": self._prefix, "options": self.session_options}
+
+
+class HoldfastTwoWorkers(Holdfast):
+    """Two processes on one port."""
+
+    name = "holdfast, 2 workers"
+    cells = frozenset()
+
+    def serve_flags(self) -> list[str]:
+        return [*super().serve_flags(), "--workers", "2"]
 
 
 class HoldfastEager(Holdfast):

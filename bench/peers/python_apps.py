@@ -66,9 +66,13 @@ class ResumableSse(System):
 
     name = "resumable-sse+redis"
     way = "in-process"
-    cells = frozenset("acdef")
+    cells = frozenset("adef")
     backed = True
-    absent: ClassVar = {"b": "saturated in cell a", "g": "polls Redis per viewer: a stalled one is never written to"}
+    absent: ClassVar = {
+        "b": "saturated in cell a",
+        "c": "saturated in cell a",
+        "g": "polls Redis per viewer: a stalled one is never written to",
+    }
 
     _VENV = BUILD / "venv-resumable-sse"
 
