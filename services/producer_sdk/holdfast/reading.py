@@ -19,6 +19,7 @@ from holdfast.operations import page as read_page
 from holdfast.wire import NEW, Control, Cursor, Event, Phase, Record, SessionKey, step
 from holdfast.wire.event import MESSAGE, text_of
 from holdfast.wire.run import GAP
+from holdfast.writer import BELIEVE_SECONDS
 
 POLL_SECONDS: Final = 1.0
 LEADER_PATIENCE_SECONDS: Final = 5.0
@@ -66,7 +67,8 @@ async def read(
             wake.clear()
             async for event in reader.catch_up():
                 yield event
-            if reader.last and not follow and reader.state.phase is Phase.CLOSED and await reader.at_the_end():
+            over = reader.last and reader.wanted is None and reader.state.phase is Phase.CLOSED
+            if over and not follow and await reader.at_the_end():
                 return
             if not reader.last and deadline is not None and loop.time() >= deadline:
                 raise SessionNotFound(key.session)
@@ -91,6 +93,7 @@ class _Reader:
         self.last = 0
         self.wanted = wanted if wanted is None or wanted.sequence else self._origin(wanted)
         self.foreign = wanted is not None and wanted.incarnation != self.place.incarnation
+        self.ahead_since: float | None = None
 
     def _origin(self, wanted: Cursor) -> Cursor | None:
         return None if wanted.incarnation == self.place.incarnation else wanted
@@ -185,18 +188,22 @@ class _Reader:
         return last is None or last <= self.last
 
     async def _ahead(self, wanted: Cursor) -> bool:
-        """Whether the cursor is beyond the log, as its leader has it. No replica may say so."""
+        """Whether the cursor is beyond the log. No replica may say so, nor a leader that was cut off from its quorum:
+        only one that goes on saying it for longer than such a leader lasts (ADR-0004)."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LEADER_PATIENCE_SECONDS
-        while True:
-            last = await self.log.last_sequence(self.place)
-            if last is not None:
-                if last > self.last:
-                    await asyncio.sleep(0.01)  # the replica is behind
-                return last < wanted.sequence and last <= self.last and last > 0
+        while (last := await self.log.last_sequence(self.place)) is None:
             if loop.time() >= deadline:
                 raise BrokerUnavailable(self.log.servers, "no leader to judge the cursor")
             await asyncio.sleep(0.1)
+        if last > self.last:
+            await asyncio.sleep(0.01)  # the replica is behind
+        if not 0 < last <= min(self.last, wanted.sequence - 1):
+            self.ahead_since = None
+            return False
+        if self.ahead_since is None:
+            self.ahead_since = loop.time()
+        return loop.time() - self.ahead_since >= BELIEVE_SECONDS
 
     def _start_over(self, reason: str, wanted: Cursor) -> StreamEvent:
         latest = self.last

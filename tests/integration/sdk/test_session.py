@@ -99,9 +99,10 @@ async def test_read_waits_for_its_producer(hf: holdfast.Holdfast, sid: str) -> N
 
 @pytest.mark.parametrize(("cursor", "reason"), [("zzz-3", "foreign"), ("{inc}-999999999", "future")])
 async def test_cursors_that_cannot_be_continued_say_so(
-    hf: holdfast.Holdfast, sid: str, cursor: str, reason: str
+    hf: holdfast.Holdfast, sid: str, cursor: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never replayed or skipped in silence."""
+    monkeypatch.setattr(holdfast.reading, "BELIEVE_SECONDS", 0.3)
     async with hf.session(sid) as s:
         s.write("a")
     cursor = cursor.format(inc=s.cursor.partition("-")[0])

@@ -84,6 +84,65 @@ def test_a_live_reader_sees_what_was_written(seed: int) -> None:
     run_quickly(main())
 
 
+class DeposedLeader(MemoryLog):
+    """For a while the leader knows less than there is, and so do all replicas that are reached."""
+
+    def __init__(self, broker: MemoryBroker, until: float, known: int) -> None:
+        super().__init__(broker)
+        self.until = until
+        self.known = known
+
+    def page(self, place: Place, after: int, done: Callable[[Page | None], None]) -> None:
+        records = self.broker.subjects.get(place.stored, [])
+        if self._loop.time() < self.until:
+            records = [r for r in records if r.sequence <= self.known]
+        self._loop.call_soon(done, Page([r for r in records if r.sequence > after], False))
+
+    async def last_sequence(self, place: Place) -> int | None:
+        if self._loop.time() < self.until:
+            return self.known
+        return await super().last_sequence(place)
+
+
+async def behind_a_cut(broker: MemoryBroker, cursor: str | None, seconds: float) -> list[holdfast.StreamEvent]:
+    log = DeposedLeader(broker, asyncio.get_running_loop().time() + seconds, 2)
+    async with over(log) as hf:
+        return [e async for e in hf.read("s", cursor)]
+
+
+def test_a_deposed_leader_does_not_call_a_cursor_future() -> None:
+    """It answers from its own old log for ten seconds; the reader waits, and goes on exactly behind its cursor."""
+
+    async def main() -> None:
+        broker = MemoryBroker()
+        async with holdfast.testing.memory(broker) as hf:
+            async with hf.session("s", min_publish_interval_seconds=0) as s:
+                for i in range(6):
+                    s.write(str(i))
+                    await s.drain()
+            truth = [e async for e in hf.read("s")]
+        assert await behind_a_cut(broker, truth[4].id, 10.0) == truth[5:]
+
+    run_quickly(main())
+
+
+def test_a_cursor_beyond_the_log_is_told_in_the_end() -> None:
+    """Also one behind a run that is over."""
+
+    async def main() -> None:
+        broker = MemoryBroker()
+        async with holdfast.testing.memory(broker) as hf:
+            await hf.pipe("s", ["a"])
+            truth = [e async for e in hf.read("s")]
+            future = f"{truth[0].id.partition('-')[0]}-99"  # type: ignore[union-attr]
+            got = [e async for e in hf.read("s", future)]
+        assert got[0].type == "session.gap"
+        assert got[0].json()["reason"] == "future"
+        assert got[1:] == truth
+
+    run_quickly(main())
+
+
 def run_quickly(work: object) -> None:
     """A loop whose clock runs ahead whenever everybody waits: back-offs and polls cost no time."""
     loop = SkippingLoop()
