@@ -10,17 +10,29 @@ STAMP := $(VENV)/.installed
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+define venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "Holdfast needs Python 3.11 or newer; $(PYTHON) is older. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+  { echo "python's venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
+endef
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Holdfast needs Python 3.11 or newer; $(PYTHON) is older. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-	  { echo "python's venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(venv)
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(RUNS)
+
+# Running needs a tenth of what developing does: a first look should not wait for the rest.
+RUNS := $(VENV)/.runs
+$(RUNS): pyproject.toml constraints.txt
+	$(venv)
+	@$(PIP) -e '.[gateway]'
 	@touch $@
 
 setup: $(STAMP) ## make .venv with everything that development needs
 
-run: $(STAMP) ## start everything here (embedded nats-server, gateway, page) and print the URL
+run: $(RUNS) ## start everything here (embedded nats-server, gateway, page) and print the URL
 	@exec $(BIN)/holdfast-gateway dev
 
 test: $(STAMP) lint ## lint, types, arrows, unit, contract and integration tests

@@ -28,7 +28,7 @@ _NUMBERS: Final[Mapping[Signal, signals.Signals]] = {
     Signal.FREEZE: signals.SIGSTOP,
     Signal.THAW: signals.SIGCONT,
 }
-_POLITE_SECONDS: Final = 0.7
+_POLITE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.02
 
 
