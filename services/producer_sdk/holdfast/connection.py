@@ -18,7 +18,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from nats.aio.client import Client, Server
 from nats.errors import Error as NatsError
 
 from holdfast.errors import BrokerUnavailable
+from holdfast.natspy import Received, block_of, socket_of, tap
 from holdfast.owned import OwnedTasks
 from holdfast.wire.headers import parse_block
 
@@ -33,9 +34,6 @@ PING_SECONDS: Final = 5
 PROBE_SECONDS: Final = 2.0
 MAX_UNSENT_BYTES: Final = 8 * 1024 * 1024
 """What may wait in the socket's buffer. Above it a send says no, and the writer's backoff takes over."""
-
-Received = Callable[[str, bytes | None, bytes], None]
-"""Subject, raw header block, body. Must not raise."""
 
 _log = logging.getLogger("holdfast")
 
@@ -157,7 +155,7 @@ class Connection:
 
     def _use(self, client: Client) -> None:
         self._client = client
-        self._fast = _tap(client, self._tapped, self._saw) and _socket(client) is not None
+        self._fast = tap(client, self._tapped, self._saw) and socket_of(client) is not None
         if not self._fast:
             _log.warning("nats-py's internals are not the ones known here: using its slower public interface")
 
@@ -245,7 +243,7 @@ class Connection:
 
         async def slowly(message: Any) -> None:
             self._saw()
-            received(message.subject, _block(message.headers), message.data)
+            received(message.subject, block_of(message.headers), message.data)
 
         try:
             taken = await self._client.subscribe(subscription.subject, cb=slowly)
@@ -278,7 +276,7 @@ class Connection:
                 self._tasks.spawn(self._send_slowly(), "holdfast-send")
             self._slow.append((subject, reply, headers, body))
             return True
-        socket = _socket(self._client)
+        socket = socket_of(self._client)
         if socket is None or socket.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             return False
         if not self._out:
@@ -291,7 +289,7 @@ class Connection:
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        socket = _socket(self._client)
+        socket = socket_of(self._client)
         if out and socket is not None and self.connected:
             socket.write(b"".join(out))
 
@@ -308,41 +306,6 @@ class Connection:
 
 def _nothing() -> None:
     return None
-
-
-def _socket(client: Client) -> Any:
-    """The TCP stream writer under a client, or None where it is not one."""
-    return getattr(getattr(client, "_transport", None), "_io_writer", None)
-
-
-def _tap(client: Client, tapped: dict[int, Received], saw: Callable[[], None]) -> bool:
-    """Take the messages of tapped subscriptions before nats-py parses their headers and queues them."""
-    ordinary: Callable[..., Awaitable[None]] | None = getattr(client, "_process_msg", None)
-    if ordinary is None or not hasattr(client, "_ps") or not hasattr(client, "_subs"):
-        return False
-
-    async def process(sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        received = tapped.get(sid)
-        if received is None:
-            await ordinary(sid, subject, reply, data, headers)
-            return
-        saw()
-        try:
-            received(bytes(subject).decode("ascii", "replace"), headers, data)
-        except Exception:  # noqa: BLE001  (an exception here would end the client's read loop)
-            _log.exception("a receiver failed")
-
-    client._process_msg = process  # type: ignore[method-assign]
-    return True
-
-
-def _block(headers: dict[str, str] | None) -> bytes | None:
-    """nats-py's parsed headers as a block again."""
-    if not headers:
-        return None
-    status = headers.get("Status", "")
-    lines = [f"NATS/1.0 {status}".rstrip(), *(f"{k}: {v}" for k, v in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 async def _close_quietly(client: Client) -> None:

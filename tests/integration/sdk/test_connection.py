@@ -183,7 +183,7 @@ async def test_a_client_that_closed_for_good_is_replaced(own_broker: Servers) ->
 async def test_unknown_internals_of_nats_py_fall_back_with_a_warning(
     url: str, sid: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connection, "_tap", lambda *_: False)
+    monkeypatch.setattr(connection, "tap", lambda *_: False)
     async with holdfast.connect(url, handle_sigterm=False) as hf:
         async with hf.session(sid) as s:
             for i in range(50):
