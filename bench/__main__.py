@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def main() -> int:
             _render(directory, path.stem)
         _page(directory)
         return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends what was started
     with contextlib.suppress(PermissionError):
         os.nice(arguments.priority)  # other work on the machine is not what is measured
     compiled()
