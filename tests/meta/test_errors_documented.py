@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import holdfast.adapters.parts
 import holdfast.errors
+import holdfast.serving.store
 import holdfast.wire.errors
 from holdfast.wire.errors import HoldfastError
 
@@ -18,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs/errors.md"
 def errors() -> list[type[HoldfastError]]:
     """Every error that the packages raise on purpose."""
     found = {}
-    for module in (holdfast.wire.errors, holdfast.errors):
+    for module in (holdfast.wire.errors, holdfast.errors, holdfast.serving.store, holdfast.adapters.parts):
         for _, cls in inspect.getmembers(module, inspect.isclass):
             if issubclass(cls, HoldfastError):
                 found[cls.__name__] = cls
