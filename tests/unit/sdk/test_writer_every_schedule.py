@@ -103,6 +103,10 @@ def after(world: World) -> list[World]:
             found.append(stored)
             if waiting:
                 found.append(stored.heard(Answer(Verdict.STORED, stored.tail)))
+            else:  # its answer comes when another attempt is out, or none
+                writer = twin(world.writer)
+                writer.answered_late(send, Answer(Verdict.STORED, stored.tail), world.now)
+                found.append(stored._replace(writer=writer))
         else:
             found.append(left)
             if waiting:
