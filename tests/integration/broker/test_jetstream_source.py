@@ -320,6 +320,24 @@ async def test_a_big_session_is_read_in_pages_bounded_in_bytes(source: JetStream
     assert sink.sequences == list(range(1, 21))
 
 
+async def test_lost_tails_larger_than_one_answer_are_all_found(
+    source: JetStreamSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tail check gets whole messages back, at most 2 MiB at a time: 20 of 250 KB come in three parts."""
+    sinks = {SessionKey.of(f"big-{i}"): Sink() for i in range(20)}
+    for key, sink in sinks.items():
+        source.open_feed(key, sink)
+    await until(lambda: all(s.caught_up for s in sinks.values()))
+    lose(monkeypatch, 1.0, seed=1)
+    for key in sinks:
+        assert isinstance(await source.append(key, text("x" * 250_000), 0), Appended)
+    newest, looked = await source._reader.newest(
+        source._place(KEY)[1], [source.namespace.stored(key) for key in sinks], 0
+    )
+    assert (len(newest), looked) == (20, 20)
+    await until(lambda: all(len(s.records) == 1 for s in sinks.values()), 5)
+
+
 async def test_close_leaves_no_task_behind(provisioned: str) -> None:
     before = asyncio.all_tasks()
     source = JetStreamSource([provisioned])

@@ -9,8 +9,17 @@ def test_a_cluster_that_says_nothing_is_left_after_longer_than_an_election() -> 
     doubts = Doubts()
     assert not doubts.looked(False, 100.0)
     assert doubts.mute
-    assert not doubts.looked(False, 100.0 + MUTE_SECONDS - 0.1)
+    for seconds in (3, 6, MUTE_SECONDS - 0.1):
+        assert not doubts.looked(False, 100.0 + seconds)
     assert doubts.looked(False, 100.0 + MUTE_SECONDS)
+
+
+def test_a_process_that_was_stopped_itself_blames_nobody() -> None:
+    """One look took a minute because nothing of ours ran meanwhile."""
+    doubts = Doubts()
+    assert not doubts.looked(False, 100.0)
+    assert not doubts.looked(False, 160.0)
+    assert not doubts.looked(True, 160.5)
 
 
 def test_one_answer_ends_the_doubt() -> None:

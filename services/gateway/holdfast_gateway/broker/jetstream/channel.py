@@ -69,10 +69,16 @@ class Channel:
         for feed in list(self.feeds):
             feed.on_newest(sequence)
 
-    def on_trouble(self, *, recheck: bool) -> None:
-        self.swept = False
+    def on_trouble(self) -> None:
         for feed in list(self.feeds):
-            feed.on_trouble(recheck=recheck)
+            feed.on_trouble(recheck=False)
+
+    def on_reconnect(self) -> None:
+        """What came meanwhile is only in the log. Feeds in order are looked at by the next tail check, one request for
+        hundreds of them; the others were reading anyway, and try again at once."""
+        self.active = False
+        for feed in list(self.feeds):
+            feed.on_trouble(recheck=not feed.order.flowing)
 
     def on_gone(self, reason: str) -> None:
         for feed in list(self.feeds):
@@ -126,13 +132,12 @@ class Partition:
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_SECONDS
             for channel in list(self.channels.values()):
-                channel.on_trouble(recheck=False)
+                channel.on_trouble()
 
     def on_reconnect(self) -> None:
-        """The live connection is back: everybody reads again."""
-        self.swept_to = None
+        """The live connection is back."""
         for channel in list(self.channels.values()):
-            channel.on_trouble(recheck=True)
+            channel.on_reconnect()
 
     def on_gone(self, reason: str) -> None:
         for channel in list(self.channels.values()):

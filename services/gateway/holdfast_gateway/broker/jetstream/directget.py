@@ -61,9 +61,9 @@ class Reader:
             raise SourceUnavailable(f"an answer of {stream} came incomplete")
         return Page(tuple(records), ended.pending)
 
-    async def newest(self, stream: str, subjects: Sequence[str], above: int) -> tuple[dict[str, int], int | None]:
+    async def newest(self, stream: str, subjects: Sequence[str], above: int) -> tuple[dict[str, int], int]:
         """Of these subjects (at most 1,024) those with messages above a sequence, with their last one; and up to which
-        sequence that is the whole answer, None if it is not."""
+        sequence the answering replica has looked. Large answers come in several parts."""
         newest: dict[str, int] = {}
 
         def take(block: bytes | None, body: bytes) -> None:
@@ -72,9 +72,18 @@ class Reader:
             if subject is not None and sequence is not None:
                 newest[subject] = sequence
 
-        request = {"multi_last": list(subjects), "seq": above + 1, "max_bytes": MAX_PAGE_BYTES}
-        ended = await self.batch(stream, request, take)
-        return newest, None if ended.pending else ended.up_to
+        looked: int | None = None
+        start = above + 1
+        while True:
+            request = {"multi_last": list(subjects), "seq": start, "max_bytes": MAX_PAGE_BYTES}
+            ended = await self.batch(stream, request, take)
+            up_to = above if ended.up_to is None else ended.up_to
+            looked = up_to if looked is None else min(looked, up_to)
+            if not ended.pending:
+                return newest, looked
+            if ended.last is None or ended.last < start:
+                raise SourceUnavailable(f"an answer of {stream} came incomplete")
+            start = ended.last + 1
 
     async def owner(self, stream: str, sequence: int) -> str | None:
         """The subject of a message, if the replica that answers has it."""

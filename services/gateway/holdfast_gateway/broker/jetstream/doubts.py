@@ -9,6 +9,9 @@ from __future__ import annotations
 MUTE_SECONDS = 10.0
 """No answer to "which streams are there" for this long: longer than an election takes (4 to 9 s)."""
 
+MUTE_LOOKS = 4
+"""And that many looks: a process that was stopped itself has one long look, and no reason to doubt anybody else."""
+
 REST_SECONDS = 30.0
 """Between two moves: where every server is like this, moving helps nobody."""
 
@@ -21,6 +24,7 @@ class Doubts:
 
     def __init__(self) -> None:
         self._mute_since: float | None = None
+        self._mute_looks = 0
         self._rest_until = 0.0
         self._blind = 0
 
@@ -33,10 +37,12 @@ class Doubts:
         """A look at the streams; whether to move to another server."""
         if answered:
             self._mute_since = None
+            self._mute_looks = 0
             return False
         if self._mute_since is None:
             self._mute_since = now
-        if now - self._mute_since < MUTE_SECONDS or now < self._rest_until:
+        self._mute_looks += 1
+        if self._mute_looks < MUTE_LOOKS or now - self._mute_since < MUTE_SECONDS or now < self._rest_until:
             return False
         self._rest_until = now + REST_SECONDS
         return True

@@ -78,10 +78,11 @@ class JetStreamSource:
         self._tasks = Tasks("jetstream source")
         way = access(servers, options or {})
         self.live_link = Link(way, "holdfast-live", on_down=self._live_down, on_up=self._live_up, fast=fast)
-        self._read_link = Link(way, "holdfast-read", on_up=lambda: self._lookout.soon(), fast=fast)
+        self._read_link = Link(way, "holdfast-read", on_up=self._read_up, fast=fast)
         self._reader = Reader(self._read_link, self._api)
         self._hints = Hints(prefix)
         self._doubts = Doubts()
+        self._sweep_now = asyncio.Event()
         self._lookout = Lookout(
             self._look, self._doubts, on_found=self._adopt, on_gone=self._gone, on_mute=self._move, tasks=self._tasks
         )
@@ -264,6 +265,11 @@ class JetStreamSource:
     def _live_up(self) -> None:
         for partition in self._partitions.values():
             partition.on_reconnect()
+        self._sweep_now.set()
+        self._lookout.soon()
+
+    def _read_up(self) -> None:
+        self._sweep_now.set()
         self._lookout.soon()
 
     async def _look(self) -> Found:
@@ -295,7 +301,12 @@ class JetStreamSource:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._sweep_seconds)
+            try:
+                async with asyncio.timeout(self._sweep_seconds):
+                    await self._sweep_now.wait()
+            except TimeoutError:
+                pass
+            self._sweep_now.clear()
             if self._found is None or not self.ready:
                 continue
             rounds = [

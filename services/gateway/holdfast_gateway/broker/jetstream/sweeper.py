@@ -3,7 +3,7 @@
 One `multi_last` per 512 silent sessions and second: "which of these have a last message above W?", where W is the last
 sequence that the previous answer had seen (`Nats-UpTo-Sequence`). Nothing newer costs the server 2 ms; each session
 that has something newer costs its whole last message. So a session that live messages have reached since is left out
-(its W would be old), and comes back in through one check from its own last sequence.
+(its W would be old), and comes back in through a check from its own last sequence, together with those near it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ REWIND_SECONDS = 20.0
 """How long a stream has to be behind what was seen of it before its leader is asked whether it was rolled back."""
 
 MAX_SUBJECTS = 512
-MAX_ENTERING = 64
-"""Sessions that enter are asked from the lowest of their last sequences, and all others answer in full: keep it few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ async def sweep(reader: Reader, stream: str, partition: Partition) -> Swept:
             found += newer
             reached.append(upto)
         entering.sort(key=lambda c: c.last)
-        for part in _parts(entering, MAX_ENTERING):
+        for part in _parts(entering, MAX_SUBJECTS):
             newer, upto = await _ask(reader, stream, partition, part, part[0].last)
             found += newer
             reached.append(upto)
@@ -80,8 +78,6 @@ async def _ask(
         if channel is not None and sequence > channel.last:
             found += 1
             channel.on_newest(sequence)
-    if up_to is None:
-        return found, above
     partition.highest = max(partition.highest, up_to)
     if up_to == partition.highest:
         partition.behind_since = None
