@@ -41,6 +41,8 @@ TICK_SECONDS: Final = 0.25
 """How often lost producers are looked at; everything else is looked at once a second."""
 
 _TICKS_A_SECOND: Final = 4
+SESSIONS_AT_ONCE: Final = 100
+"""How many are looked at before the loop goes on: ten thousand sessions must not stop it for a tenth of a second."""
 _HEARTBEAT: Final = Piece(sse.HEARTBEAT)
 
 
@@ -317,12 +319,18 @@ class Hub:
                 else:
                     self._lost.discard(session)
             if not ticks % _TICKS_A_SECOND:
-                self._every_second(ticks // _TICKS_A_SECOND, now)
+                everyone = list(self._sessions.values())
+                for at in range(0, len(everyone), SESSIONS_AT_ONCE):
+                    self._every_second(ticks // _TICKS_A_SECOND, now, everyone[at : at + SESSIONS_AT_ONCE])
+                    await asyncio.sleep(0)
 
-    def _every_second(self, second: int, now: float) -> None:
+    def _every_second(self, second: int, now: float, sessions: list[LiveSession] | None = None) -> None:
+        """What is due for these sessions, or for all."""
         beat = self.settings.heartbeat_seconds
         parts = max(1, round(beat))
-        for session in list(self._sessions.values()):
+        for session in list(self._sessions.values()) if sessions is None else sessions:
+            if session.closed:
+                continue
             if not session.core.state.lost:
                 judge(session, now, self._clock)
             session.release_unstarted(now)
