@@ -8,25 +8,24 @@ import logging
 import os
 import random
 import secrets
-import signal
 import ssl
 import string
-import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from holdfast import operations, pipes, reading
+from holdfast.actions import Settings
 from holdfast.discovery import ENV_CREDENTIALS, find_servers
 from holdfast.errors import HoldfastError
 from holdfast.log import Log, Place, Watch
 from holdfast.owned import OwnedTasks
 from holdfast.session import FailureText, Session
+from holdfast.signals import die_of_sigterm, on_sigterm
 from holdfast.wire import RunState, SessionKey
 from holdfast.wire.limits import DEFAULT_LEASE_SECONDS
 from holdfast.wire.subjects import DEFAULT_PREFIX, DEFAULT_TENANT, run_name, tenant_id
-from holdfast.writer import Settings
 
 HINT_SECONDS: Final = 2.0
 SESSIONS_A_TURN: Final = 64
@@ -297,6 +296,17 @@ class Holdfast:
         except HoldfastError as error:
             _logger.warning("%s", error)
 
+    def _terminated(self) -> None:
+        """The process is to end: tell the log, then die of the signal as if nobody had caught it."""
+
+        async def stop_and_die() -> None:
+            try:
+                await asyncio.gather(*(s.stop() for s in list(self._sessions)))
+            finally:
+                die_of_sigterm(self._loop)
+
+        self._tasks.spawn(stop_and_die(), "holdfast-sigterm")
+
     def _call(self, callback: Callable[[], object]) -> None:
         """Run an application's callback; its failure is reported, not ours."""
 
@@ -360,7 +370,7 @@ async def over(log: Log, *, tenant: str = DEFAULT_TENANT, handle_sigterm: bool =
     try:
         hf = Holdfast(log, tenant=tenant)
         hf._nudges = await log.watch(log.namespace.writer_nudge(hf._token), hf._nudged)
-        release = _on_sigterm(hf) if handle_sigterm else None
+        release = on_sigterm(hf._terminated) if handle_sigterm else None
     except BaseException:
         await log.close()
         raise
@@ -370,33 +380,3 @@ async def over(log: Log, *, tenant: str = DEFAULT_TENANT, handle_sigterm: bool =
         if release is not None:
             release()
         await hf.close()
-
-
-def _on_sigterm(hf: Holdfast) -> Callable[[], None] | None:
-    """Close runs before dying of SIGTERM, unless the application handles that signal itself."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        return None
-    loop = asyncio.get_running_loop()
-
-    async def die() -> None:
-        try:
-            await asyncio.gather(*(s.stop() for s in list(hf._sessions)))
-        finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
-
-    def terminated() -> None:
-        hf._tasks.spawn(die(), "holdfast-sigterm")
-
-    try:
-        loop.add_signal_handler(signal.SIGTERM, terminated)
-    except (NotImplementedError, RuntimeError, ValueError):
-        return None  # no such thing on this platform
-
-    def release() -> None:
-        loop.remove_signal_handler(signal.SIGTERM)
-
-    return release

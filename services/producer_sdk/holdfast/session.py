@@ -13,12 +13,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.actions import Look, Send, Settings, Sleep
 from holdfast.answer import Answer
 from holdfast.errors import BrokerUnavailable, BufferFull, HoldfastError, SessionCancelled, StreamReplaced
 from holdfast.log import Page, Place
 from holdfast.wire import Event, event
 from holdfast.wire.event import MESSAGE
-from holdfast.writer import Look, Send, SessionWriter, Settings, Sleep
+from holdfast.writer import SessionWriter
 
 if TYPE_CHECKING:
     from holdfast.client import Holdfast

@@ -26,9 +26,9 @@ A transition is complete when its method returns; `next` then says the one piece
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from holdfast.actions import Action, Attempt, Look, Send, Settings, Sleep
 from holdfast.answer import Answer, Verdict
 from holdfast.coalescer import Coalescer
 from holdfast.errors import (
@@ -45,7 +45,7 @@ from holdfast.errors import (
     Uncertain,
 )
 from holdfast.opening import History
-from holdfast.wire import Draft, Event, Kind, Phase, Record, codec, fences
+from holdfast.wire import Event, Kind, Phase, Record, codec, fences
 from holdfast.wire.limits import MAX_EVENT_BYTES
 
 FIRST_BACKOFF_SECONDS: Final = 0.002
@@ -53,56 +53,6 @@ LAST_BACKOFF_SECONDS: Final = 0.5
 STALE_LOOKS: Final = 8
 BELIEVE_SECONDS: Final = 15.0
 """How long "the log went back" has to be the answer before it is believed (ADR-0004)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How one writer behaves. Durations in seconds, sizes in bytes."""
-
-    mode: Literal["start", "takeover"] = "start"
-    if_open: Literal["fence", "raise"] = "fence"
-    name: str | None = None
-    lease_seconds: float | None = 30.0
-    interval_seconds: float = 0.025
-    buffer_bytes: int = 1024 * 1024
-    buffer_events: int = 16_384
-    give_up_seconds: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Append this, expecting the subject's last message to be `expected`. Answer with `answered`."""
-
-    draft: Draft
-    expected: int
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Read one page of the session's own subject behind `after`. Answer with `looked` or `look_failed`."""
-
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Nothing to do until then, unless something comes in."""
-
-    until: float
-
-
-Action = Send | Look | Sleep
-
-
-@dataclass(slots=True)
-class _Attempt:
-    draft: Draft
-    first_at: float
-    events: list[Event] = field(default_factory=list)
-    tries: int = 0
-    retry_at: float = 0.0
-    uncertain: bool = False
-    why: str = ""
 
 
 class SessionWriter:
@@ -121,7 +71,7 @@ class SessionWriter:
         self.expected = 0
         self.error: HoldfastError | None = None
         self.closed = False
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
         self._busy = False
         self._upto: int | None = None  # the walk's goal; -1: as far as there is
         self._stale = 0
@@ -232,7 +182,7 @@ class SessionWriter:
                 self._upto = -1
             else:
                 lease = self.settings.lease_seconds
-                self._attempt = _Attempt(codec.takeover(self.writer, self.history.state.run, lease_seconds=lease), now)
+                self._attempt = Attempt(codec.takeover(self.writer, self.history.state.run, lease_seconds=lease), now)
         if self._upto is not None:
             if self._look_at > now:
                 return Sleep(self._look_at)
@@ -241,7 +191,7 @@ class SessionWriter:
         attempt = self._attempt
         if attempt is None:
             made = self._make(now)
-            if not isinstance(made, _Attempt):
+            if not isinstance(made, Attempt):
                 return made
             attempt = self._attempt = made
         if attempt.retry_at > now:
@@ -250,30 +200,30 @@ class SessionWriter:
         attempt.tries += 1
         return Send(attempt.draft, self.expected)
 
-    def _make(self, now: float) -> _Attempt | Sleep | None:
+    def _make(self, now: float) -> Attempt | Sleep | None:
         """The next thing to append, if anything is due."""
         poked, self._poked = self._poked, False  # whatever is made from here on looks at the log after the hint
         if not self.opened:
             s = self.settings
-            return _Attempt(codec.start(self.writer, lease_seconds=s.lease_seconds, name=s.name), now)
+            return Attempt(codec.start(self.writer, lease_seconds=s.lease_seconds, name=s.name), now)
         if self._reset:
-            return _Attempt(codec.reset(self.writer, self.run, index=self.index), now)
+            return Attempt(codec.reset(self.writer, self.run, index=self.index), now)
         if self.buffer.queue:
             due = self.buffer.due_at(now)
             if due > now:
                 self._poked = poked
                 return Sleep(due)
             events = self.buffer.take(now)
-            return _Attempt(codec.data(events, writer=self.writer, run=self.run, index=self.index), now, events)
+            return Attempt(codec.data(events, writer=self.writer, run=self.run, index=self.index), now, events)
         if self._terminal is not None:
             kind, value, message = self._terminal
             if kind is Kind.END:
-                return _Attempt(codec.end(self.writer, self.run, index=self.index, result=value), now)
-            return _Attempt(codec.failed(self.writer, self.run, value, message, index=self.index), now)
+                return Attempt(codec.end(self.writer, self.run, index=self.index, result=value), now)
+            return Attempt(codec.failed(self.writer, self.run, value, message, index=self.index), now)
         lease = self.settings.lease_seconds
         renew_at = None if lease is None else self._committed_at + lease / 3
         if poked or (renew_at is not None and renew_at <= now):
-            return _Attempt(codec.alive(self.writer, self.run, lease_seconds=lease), now)
+            return Attempt(codec.alive(self.writer, self.run, lease_seconds=lease), now)
         return None if renew_at is None else Sleep(renew_at)
 
     # ------------------------------------------------------------------------------------------------ what came back
@@ -309,12 +259,12 @@ class SessionWriter:
             self.expected = sent.expected
             self._stored(answer.sequence, now)
 
-    def _again(self, attempt: _Attempt, why: str, now: float) -> None:
+    def _again(self, attempt: Attempt, why: str, now: float) -> None:
         attempt.uncertain = True
         attempt.why = why
         attempt.retry_at = now + min(FIRST_BACKOFF_SECONDS * 2 ** min(attempt.tries - 1, 12), LAST_BACKOFF_SECONDS)
 
-    def _refused(self, attempt: _Attempt, answer: Answer, now: float) -> None:
+    def _refused(self, attempt: Attempt, answer: Answer, now: float) -> None:
         actual, expected = answer.sequence, self.expected
         if actual == expected:  # says both: not stored, and nothing in the way
             self._again(attempt, answer.why, now)
@@ -327,7 +277,7 @@ class SessionWriter:
         else:  # a start that was refused for certain, and does not care by whom
             self.expected = actual
 
-    def _behind(self, attempt: _Attempt, answer: Answer, now: float) -> None:
+    def _behind(self, attempt: Attempt, answer: Answer, now: float) -> None:
         """The log is said to end before what it had: gone or rolled back, or a deposed leader said so."""
         if self._behind_since is None:
             self._behind_since = now

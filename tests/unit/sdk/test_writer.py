@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from holdfast.actions import Look, Send, Settings, Sleep
 from holdfast.answer import Answer, Verdict, read_ack, unknown
 from holdfast.errors import (
     BrokerRewound,
@@ -20,7 +21,7 @@ from holdfast.errors import (
     Uncertain,
 )
 from holdfast.wire import Kind, Record, codec, event
-from holdfast.writer import BELIEVE_SECONDS, Look, Send, SessionWriter, Settings, Sleep
+from holdfast.writer import BELIEVE_SECONDS, SessionWriter
 from tests.unit.sdk.log_model import SubjectLog
 
 ME = "me-1"

@@ -7,10 +7,11 @@ import random
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from holdfast.actions import Look, Send, Settings, Sleep
 from holdfast.answer import unknown
 from holdfast.errors import HoldfastError, SessionCancelled, SessionExpired, SessionFenced
 from holdfast.wire import Draft, Event, Kind, codec, event, fences
-from holdfast.writer import Look, Send, SessionWriter, Settings, Sleep
+from holdfast.writer import SessionWriter
 from tests.unit.sdk.log_model import SubjectLog
 
 ME, OTHER = "me-1", "other-1"
