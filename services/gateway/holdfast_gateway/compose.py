@@ -27,6 +27,7 @@ from holdfast_gateway.server import GatewayServer, admin_server, config_for
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web.admin import create_admin_app, hub_samples
 from holdfast_gateway.web.app import create_app
+from holdfast_gateway.web.arrivals import Arrivals
 from holdfast_gateway.web.event_stream import EventStream
 from holdfast_gateway.web.handover import HandoverProtocol
 from holdfast_gateway.web.lifetimes import Lifetimes
@@ -44,6 +45,7 @@ class Gateway:
     authenticator: Authenticator
     registry: Registry
     app: FastAPI
+    arrivals: Arrivals
 
 
 def nats_options(settings: Settings) -> dict[str, Any]:
@@ -96,6 +98,7 @@ async def gateway(
     registry = Registry()
     registry.set(BUILD, 1, (version("holdfast"),))
     authenticator = authenticator_for(settings)
+    arrivals = Arrivals()
     lifetimes = Lifetimes(settings.stream_age_seconds)
 
     def respond(viewer: Viewer, grant: Grant) -> Response:
@@ -104,9 +107,11 @@ async def gateway(
 
     async with Hub(source, hub_settings(settings)) as hub:
         registry.collect(hub_samples(hub, source))
-        app = create_app(hub, settings, authenticator, source=source, meter=registry, respond=respond, extra=extra)
+        app = create_app(
+            hub, settings, authenticator, source=source, meter=registry, respond=respond, arrivals=arrivals, extra=extra
+        )
         try:
-            yield Gateway(hub, source, authenticator, registry, app)
+            yield Gateway(hub, source, authenticator, registry, app, arrivals)
         finally:
             lifetimes.close()
 
@@ -128,6 +133,7 @@ async def run(
     undo_signal_patch()
 
     async def drain() -> None:
+        parts.arrivals.turn_away()
         await parts.hub.drain(settings.drain_seconds)
 
     server = GatewayServer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from holdfast_gateway.producers import ProcessProducers
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web import dev as dev_routes
 
+log = logging.getLogger("holdfast")
+
 
 async def develop(settings: Settings) -> int:
     """Run until Ctrl-C; then stop every child within two seconds.
@@ -32,6 +35,8 @@ async def develop(settings: Settings) -> int:
         Failure: the store's streams are of another version.
     """
     sock = bind(settings.host, settings.port)
+    if not settings.is_loopback:
+        log.warning("%s is not loopback: whoever reaches this port can start and stop producers here", settings.host)
     home = Path(settings.home)
     server: EmbeddedServer | None = None
     try:

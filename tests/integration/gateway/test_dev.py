@@ -61,7 +61,7 @@ async def test_dev_tells_programs_where_it_is_and_serves_the_page(tmp_path: Path
 
 
 async def test_ctrl_c_ends_everything_within_two_seconds(tmp_path: Path) -> None:
-    """With viewers on streams that do not end, and with producers, one of them frozen."""
+    """With viewers on streams that do not end, one that waits for its session, and producers, one of them frozen."""
     assert await quickest(ctrl_c, tmp_path) < 2.0
 
 
@@ -84,6 +84,8 @@ async def ctrl_c(cwd: Path) -> float:
         viewers = [Viewer(f"{gateway.url}/v1/sessions/chat-{i}/events?wait=20") for i in range(2)]
         watching = [asyncio.create_task(viewer.connect()) for viewer in viewers]
         await until(lambda: all(viewer.texts for viewer in viewers))
+        waiting = Viewer(f"{gateway.url}/v1/sessions/nobody/events?wait=60")
+        watching.append(asyncio.create_task(waiting.connect()))
         await post(f"{gateway.url}/dev/answers/chat-1/freeze")
         below = {*children_of(gateway.process.pid), *pids}
         assert len(below) == 3  # nats-server and two producers
@@ -92,7 +94,8 @@ async def ctrl_c(cwd: Path) -> float:
         seconds = time.monotonic() - begun
         assert not [pid for pid in below if alive(pid)]
         await asyncio.gather(*watching, return_exceptions=True)
-    assert "Traceback" not in gateway.text
+    assert waiting.connections == 1
+    assert gateway.text.count("\n") == 4, gateway.text  # what it said at its start, and nothing since
     return seconds
 
 

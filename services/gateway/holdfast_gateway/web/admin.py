@@ -13,13 +13,14 @@ from holdfast_gateway.observe import metrics as m
 from holdfast_gateway.observe.registry import CONTENT_TYPE, Registry, Sample
 from holdfast_gateway.runtime.hub import Hub
 from holdfast_gateway.web import errors, health
+from holdfast_gateway.web.arrivals import Arrivals
 from holdfast_gateway.web.event_stream import EventStream
 from holdfast_gateway.web.parts import Parts, Ready
 
 
 def create_admin_app(registry: Registry, *, hub: Hub, source: Ready, authenticator: Authenticator) -> ASGIApp:
     """The admin port's application."""
-    parts = Parts(hub, source, authenticator, registry, lambda viewer, grant: EventStream(viewer))
+    parts = Parts(hub, source, authenticator, registry, lambda viewer, grant: EventStream(viewer), Arrivals())
     app = FastAPI(title="Holdfast admin", openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app, registry)
 

@@ -16,6 +16,7 @@ from holdfast_gateway.runtime.api import Viewer
 from holdfast_gateway.runtime.hub import Hub
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web import documents, errors, events, health, openapi, page_files, sessions
+from holdfast_gateway.web.arrivals import Arrivals
 from holdfast_gateway.web.event_stream import EventStream
 from holdfast_gateway.web.middleware import HostGuard, SafeHeaders
 from holdfast_gateway.web.parts import Parts, Ready, Respond
@@ -33,6 +34,7 @@ def create_app(
     source: Ready,
     meter: Meter | None = None,
     respond: Respond | None = None,
+    arrivals: Arrivals | None = None,
     extra: APIRouter | None = None,
 ) -> FastAPI:
     """The application for the viewers' port.
@@ -41,11 +43,12 @@ def create_app(
         source: asked for nothing but whether the broker answers.
         meter: where counts go; nowhere, if absent.
         respond: makes the streaming response; the fastest way out there is, if absent.
+        arrivals: turned away when the gateway leaves.
         extra: further routes, like `dev`'s.
 
     The application has no lifespan: whoever makes the hub ends it.
     """
-    parts = Parts(hub, source, authenticator, meter or Silent(), respond or _stream)
+    parts = Parts(hub, source, authenticator, meter or Silent(), respond or _stream, arrivals or Arrivals())
     app = FastAPI(
         title="Holdfast",
         version=version("holdfast"),

@@ -14,6 +14,7 @@ from holdfast_gateway.ports import SourceUnavailable
 from holdfast_gateway.runtime.api import Attached, NothingLeft, SessionUnknown
 from holdfast_gateway.settings import Settings
 from holdfast_gateway.web import problems as p
+from holdfast_gateway.web.arrivals import TurnedAway
 from holdfast_gateway.web.event_stream import STREAM_HEADERS
 from holdfast_gateway.web.openapi import problem_responses
 from holdfast_gateway.web.parts import Parts
@@ -63,6 +64,7 @@ def router(parts: Parts, settings: Settings) -> APIRouter:
     """The stream's route. Waits are bounded by `wait_max_seconds`."""
     routes = APIRouter(prefix="/v1/sessions", tags=["sessions"])
     wait_max = settings.wait_max_seconds
+    retry_ms = (round(settings.retry_min_seconds * 1000), round(settings.retry_max_seconds * 1000))
     wait_default = min(settings.wait_seconds, wait_max)
 
     @routes.get(
@@ -106,17 +108,21 @@ def router(parts: Parts, settings: Settings) -> APIRouter:
         given = last_event_id or cursor
         place = Cursor.parse(given) if given else None
         try:
-            outcome = await parts.hub.attach(
-                key,
-                cursor=place,
-                start=start,
-                follow=follow,
-                snapshot=snapshot,
-                wait_seconds=wait_default if wait is None else wait,
-            )
+            async with parts.arrivals.arriving():
+                outcome = await parts.hub.attach(
+                    key,
+                    cursor=place,
+                    start=start,
+                    follow=follow,
+                    snapshot=snapshot,
+                    wait_seconds=wait_default if wait is None else wait,
+                )
         except SourceUnavailable:
             parts.meter.count(ATTACHES, 1, ("broker_unavailable",))
             return Response(refusal("broker_unavailable", random.randint(*BROKER_RETRY_MS)), headers=STREAM_HEADERS)
+        except TurnedAway:
+            parts.meter.count(ATTACHES, 1, ("draining",))
+            return Response(refusal("draining", random.randint(*retry_ms)), headers=STREAM_HEADERS)
         except SessionUnknown:
             parts.meter.count(ATTACHES, 1, ("unknown",))
             raise

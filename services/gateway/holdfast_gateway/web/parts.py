@@ -15,6 +15,7 @@ from holdfast_gateway.auth import Action, Authenticator, Credentials, Grant
 from holdfast_gateway.observe.metrics import Meter
 from holdfast_gateway.runtime.api import Viewer
 from holdfast_gateway.runtime.hub import Hub
+from holdfast_gateway.web.arrivals import Arrivals
 from holdfast_gateway.web.problems import UNKNOWN_SESSION, Problem
 
 
@@ -38,6 +39,7 @@ class Parts:
     authenticator: Authenticator
     meter: Meter
     respond: Respond
+    arrivals: Arrivals
 
     async def admit(self, request: Request, session: str, action: Action) -> tuple[SessionKey, Grant]:
         """Who asks for what. What the grant does not allow looks as if it did not exist, without a look at the log.
