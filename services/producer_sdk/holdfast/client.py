@@ -13,7 +13,7 @@ import string
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from holdfast import operations, pipes, reading
 from holdfast.actions import Settings
@@ -140,7 +140,7 @@ class Holdfast:
         session_id: str,
         source: pipes.Source,
         *,
-        result: Any = None,
+        result: object = None,
         run_id: str | None = None,
         if_open: Literal["fence", "raise"] = "fence",
         lease_seconds: float | None = DEFAULT_LEASE_SECONDS,
@@ -166,12 +166,33 @@ class Holdfast:
         )
         return await pipes.pipe(session, source, result)
 
-    def launch(self, session_id: str, source: pipes.Source, **options: Any) -> asyncio.Task[pipes.PipeResult]:
+    def launch(
+        self,
+        session_id: str,
+        source: pipes.Source,
+        *,
+        result: object = None,
+        run_id: str | None = None,
+        if_open: Literal["fence", "raise"] = "fence",
+        lease_seconds: float | None = DEFAULT_LEASE_SECONDS,
+        min_publish_interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        failure_message: FailureText = None,
+    ) -> asyncio.Task[pipes.PipeResult]:
         """`pipe` in a task that this connection owns: it outlives the request that launched it.
 
         Closing the connection stops it. A failure is logged, and raised to whoever awaits the task.
         """
-        return self._tasks.spawn(self.pipe(session_id, source, **options), f"holdfast-pipe-{session_id}")
+        work = self.pipe(
+            session_id,
+            source,
+            result=result,
+            run_id=run_id,
+            if_open=if_open,
+            lease_seconds=lease_seconds,
+            min_publish_interval_seconds=min_publish_interval_seconds,
+            failure_message=failure_message,
+        )
+        return self._tasks.spawn(work, f"holdfast-pipe-{session_id}")
 
     # ------------------------------------------------------------------------------------- reading and acting
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from holdfast.errors import HoldfastError, SessionCancelled
 from holdfast.session import Session
@@ -24,7 +24,7 @@ class PipeResult:
     events: int
 
 
-async def pipe(session: Session, source: Source, result: Any = None) -> PipeResult:
+async def pipe(session: Session, source: Source, result: object = None) -> PipeResult:
     """Open, write, end. See `Holdfast.pipe`."""
     from holdfast.adapters.sources import close_source, to_events
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from holdfast.actions import Look, Send, Settings, Sleep
 from holdfast.answer import Answer
@@ -105,8 +105,8 @@ class Session:
 
     @property
     def run_id(self) -> str | None:
-        """The run id of the caller's choice, if there is one."""
-        return self._settings.name
+        """The run id of its starter's choice, if there is one."""
+        return self._writer.name
 
     @property
     def writer_id(self) -> str:
@@ -155,7 +155,7 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------- writing
 
-    def write(self, value: Any, type: str = MESSAGE) -> None:
+    def write(self, value: object, type: str = MESSAGE) -> None:
         """Queue an event: text, bytes, or any JSON-able value. Synchronous; never waits for the network.
 
         Raises:
@@ -169,7 +169,7 @@ class Session:
             self._armed = True
             self._owner._wake(self)
 
-    async def write_async(self, value: Any, type: str = MESSAGE) -> None:
+    async def write_async(self, value: object, type: str = MESSAGE) -> None:
         """Like `write`, and waits for room instead of raising `BufferFull`. Cancelled while waiting: not written."""
         made = event(value, type, limit_bytes=self._owner._max_event_bytes)
         while True:
@@ -205,7 +205,7 @@ class Session:
         self._writer.reset()
         self._wake()
 
-    async def end(self, result: Any = None) -> None:
+    async def end(self, result: object = None) -> None:
         """End the run after all that was written, with an optional JSON value (usage, finish reason), 16 KiB at most.
 
         Raises what ended the run instead. Cancelling it does not undo it.

@@ -77,7 +77,7 @@ class SessionWriter:
         self._stale = 0
         self._look_at = 0.0
         self._behind_since: float | None = None
-        self._name = settings.name  # of the run that is written
+        self.name = settings.name  # of the run that is written
         self._committed_at = 0.0
         self._poked = False
         self._reset = False
@@ -139,7 +139,7 @@ class SessionWriter:
         self.buffer.clear()
         self._reset = True
 
-    def end(self, result: Any = None) -> None:
+    def end(self, result: object = None) -> None:
         """Close the run well, after what is queued. Raises `EventTooLarge` or `TypeError` for an unusable result."""
         codec.end(self.writer, self.run, result=result)
         self.check()
@@ -351,7 +351,7 @@ class SessionWriter:
             self.error = SessionExpired(self.session)
         elif mine and attempt is not None and record.kind is attempt.draft.kind:
             self._stored(record.sequence, now)
-        elif self.opened and fences(record, self.writer, self.run, self._name):
+        elif self.opened and fences(record, self.writer, self.run, self.name):
             self._fenced(record)
         else:
             if not self.opened and self._must_know():
@@ -376,7 +376,7 @@ class SessionWriter:
                 self.error = SessionCancelled(self.session, sequence, 0)
         elif kind is Kind.TAKEOVER:
             self.run, self.before = self.history.state.run, self.history.before
-            self._name = self.history.state.name
+            self.name = self.history.state.name
             self.index = self.history.next_index
         elif kind is Kind.RESET:
             self._reset = False

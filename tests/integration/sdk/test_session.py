@@ -210,10 +210,11 @@ async def test_if_open_raise(hf: holdfast.Holdfast, hf2: holdfast.Holdfast, sid:
 
 
 async def test_takeover(hf: holdfast.Holdfast, hf2: holdfast.Holdfast, sid: str) -> None:
-    old = await hf.session(sid).open()
+    old = await hf.session(sid, run_id="turn-1").open()
     old.write("a")
     await old.drain()
     async with hf2.resume(sid) as s:
+        assert s.run_id == "turn-1"
         assert [e.text for e in s.history] == ["a"]
         assert s.cursor == old.cursor
         s.write("b")

@@ -58,7 +58,8 @@ SIGNATURES = {
     "give_up_seconds open_timeout_seconds failure_message",
     "Holdfast.pipe": "self session_id source result run_id if_open lease_seconds min_publish_interval_seconds "
     "failure_message",
-    "Holdfast.launch": "self session_id source options",
+    "Holdfast.launch": "self session_id source result run_id if_open lease_seconds min_publish_interval_seconds "
+    "failure_message",
     "Holdfast.read": "self session_id cursor follow wait_seconds",
     "Holdfast.state": "self session_id",
     "Holdfast.cancel": "self session_id run reason",
@@ -169,6 +170,17 @@ def test_import_is_quick_and_small() -> None:
     allowed = set(sys.stdlib_module_names) | {"holdfast", "nats"}
     strangers = {m for m in loaded - allowed if not m.startswith(("_", "a1_", "distutils", "sitecustomize"))}
     assert strangers <= {"google"}, strangers
+
+
+def test_no_any_in_what_users_pass() -> None:
+    """A type checker must not be told to look away."""
+    loose = []
+    for owner in (holdfast.Holdfast, holdfast.Session, holdfast.sync.Holdfast, holdfast.sync.Session):
+        for name, method in inspect.getmembers(owner, inspect.isfunction):
+            if not name.startswith("_"):
+                parameters = inspect.signature(method).parameters.values()
+                loose += [f"{owner.__name__}.{name}: {p}" for p in parameters if "Any" in str(p.annotation)]
+    assert loose == []
 
 
 def test_py_typed_is_there() -> None:

@@ -125,7 +125,18 @@ class Holdfast:
 
         return Session(self, background, background.run(make()))
 
-    def pipe(self, session_id: str, source: Iterable[Any], *, result: Any = None, **options: Any) -> PipeResult:
+    def pipe(
+        self,
+        session_id: str,
+        source: Iterable[object],
+        *,
+        result: object = None,
+        run_id: str | None = None,
+        if_open: Literal["fence", "raise"] = "fence",
+        lease_seconds: float | None = DEFAULT_LEASE_SECONDS,
+        min_publish_interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        failure_message: FailureText = None,
+    ) -> PipeResult:
         """Write all that an iterable yields as one run, and end it. The iterable runs in the calling thread.
 
         Options as for `session`. A run that somebody stops ends the loop at the next chunk: the iterable is closed
@@ -133,7 +144,14 @@ class Holdfast:
         """
         from holdfast.adapters.values import as_event
 
-        session = self.session(session_id, **options)
+        session = self.session(
+            session_id,
+            run_id=run_id,
+            if_open=if_open,
+            lease_seconds=lease_seconds,
+            min_publish_interval_seconds=min_publish_interval_seconds,
+            failure_message=failure_message,
+        )
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
             with session:

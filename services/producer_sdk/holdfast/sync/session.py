@@ -120,7 +120,7 @@ class Session:
         """Call back, in the background thread, when the run is stopped."""
         self._background.loop.call_soon_threadsafe(self._session.on_cancel, callback)
 
-    def write(self, value: Any, type: str = MESSAGE) -> None:
+    def write(self, value: object, type: str = MESSAGE) -> None:
         """Queue an event; never waits. Raises as `holdfast.Session.write` does; `write_wait` waits for room."""
         if self._pid != os.getpid():
             self._check_process()
@@ -136,7 +136,7 @@ class Session:
             self._scheduled = False
         self._session._wake()
 
-    def write_wait(self, value: Any, type: str = MESSAGE) -> None:
+    def write_wait(self, value: object, type: str = MESSAGE) -> None:
         """Like `write`, and waits for room instead of raising `BufferFull`."""
         self._run(self._session.write_async(value, type))
 
@@ -152,7 +152,7 @@ class Session:
 
         self._run(reset())
 
-    def end(self, result: Any = None) -> None:
+    def end(self, result: object = None) -> None:
         """End the run after all that was written, with an optional JSON value."""
         self._run(self._session.end(result))
 
