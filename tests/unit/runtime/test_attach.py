@@ -403,3 +403,32 @@ async def test_a_void_record_that_was_waited_for_ends_who_waits() -> None:
         assert sink.reason is None
         await asyncio.sleep(1)
         assert sink.reason is CloseReason.ENDED
+
+
+@virtual
+async def test_a_stale_replica_is_no_reason_for_a_gap_within_a_message() -> None:
+    async with world(ring_session_bytes=600) as w:
+        await w.start()
+        two = await w.say("a", "b")
+        for n in range(10):
+            await w.say(f"{n}")
+        await w.watch()
+        w.source.faults.stale_by, w.source.faults.stale_reads = 12, 3
+        sink = await w.watch(cursor=w.cursor(two, 0))
+        await asyncio.sleep(1)
+        assert told(sink) == ["b", *map(str, range(10))]
+
+
+@virtual
+async def test_states_that_are_forgotten_are_folded_again_for_a_place_within_a_message() -> None:
+    async with world(ring_session_bytes=600) as w:
+        await w.start()
+        await w.watch(follow=True)
+        w.hub._sessions[KEY].core.history.max_changes = 4
+        two = await w.say("a", "b")
+        for _ in range(6):
+            await w.end()
+            await w.start()
+        sink = await w.watch(cursor=w.cursor(two, 0))
+        await asyncio.sleep(1)
+        assert told(sink) == ["b", *["end", "start"] * 6]

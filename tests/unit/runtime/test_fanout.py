@@ -11,7 +11,7 @@ import pytest
 from holdfast.wire import Cursor, Event, SessionKey, codec
 from holdfast_gateway.core.close_reasons import CloseReason
 from holdfast_gateway.core.pieces import Piece
-from holdfast_gateway.ports import SourceUnavailable
+from holdfast_gateway.ports import Page, SourceUnavailable
 from holdfast_gateway.runtime import fanout
 from holdfast_gateway.runtime.api import Attached, HubSettings, Refused
 from holdfast_gateway.runtime.tasks import OwnedTasks
@@ -200,6 +200,40 @@ async def test_f4_a_log_that_is_gone_altogether_is_told_and_the_ring_is_given() 
         got = told(slow)
         assert got[-1] == "49"
         assert "gap" in got
+
+
+@virtual
+async def test_f4_a_record_that_no_replica_has_is_told_in_the_end() -> None:
+    """A damaged log: the page before it ends there, and the place behind it is a gap, once, after patience."""
+    async with world(ring_session_bytes=1_000, page_records=4) as w:
+        await w.start()
+        sequences = [await w.say(f"{n}") for n in range(30)]
+        await w.watch()
+        read, missing = w.source.read, sequences[5]
+
+        async def damaged(key: SessionKey, start: int, limit: int = 64) -> Page:
+            page = await read(key, start, limit)
+            return Page(tuple(r for r in page.records if r.sequence != missing), page.pending)
+
+        w.source.read = damaged  # type: ignore[method-assign]
+        sink = await w.watch()
+        await asyncio.sleep(10)
+        assert told(sink) == ["start", *map(str, range(5)), "gap", *map(str, range(6, 30))]
+
+
+@virtual
+async def test_f4_a_purged_log_is_told_to_whoever_wanted_its_beginning() -> None:
+    async with world(ring_session_bytes=1_000, page_records=4) as w:
+        await w.start()
+        last = [await w.say(f"{n}") for n in range(30)][-1]
+        await w.watch()
+        w.source.trim(KEY, last)
+        sink = await w.watch()
+        await asyncio.sleep(5)
+        got = told(sink)
+        assert (got[0], got[-1]) == ("gap", "29")
+        numbers = [int(t) for t in got[1:]]
+        assert numbers == list(range(numbers[0], 30))
 
 
 @virtual

@@ -111,13 +111,16 @@ async def _rest(session: LiveSession, cursor: Cursor) -> bytes | None:
         entry = core.log.entry(mark) if mark.sequence == sequence else None
         if entry is not None:
             return sse.rest_after(entry, cursor.item)
-    page = await session.source.read(session.key, sequence, 1)
-    if not page.records or page.records[0].sequence != sequence:
-        return None
-    state = core.history.before(sequence)
-    if state is None:
-        state = await session.catchup.state_behind(sequence - 1)
-    return rest_of(core.incarnation, state, page.records[0], cursor.item)
+    for patience in range(READS, -1, -1):  # the leader has it; replicas may be behind
+        page = await session.source.read(session.key, sequence, 1)
+        if page.records and page.records[0].sequence == sequence:
+            state = core.history.before(sequence)
+            if state is None:
+                state = await session.catchup.state_behind(sequence - 1)
+            return rest_of(core.incarnation, state, page.records[0], cursor.item)
+        if patience:
+            await asyncio.sleep(RETRY_SECONDS)
+    return None
 
 
 async def _gap(session: LiveSession, cursor: Cursor, located: Located) -> Placed:
