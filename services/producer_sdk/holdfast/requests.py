@@ -22,7 +22,9 @@ FIRST_TIMEOUT_SECONDS: Final = 0.4
 """A leader that steps down answers nothing to what reached it too late: so long a planned change may cost a stream."""
 
 NEXT_TIMEOUT_SECONDS: Final = 1.0
-"""Once something has timed out, until something is answered: an election takes seconds, and asking faster ends none."""
+HASTE_SECONDS: Final = 1.0
+"""How long after the first time-out, with nothing answered since, the first one stays: two step-downs in a row cost a
+stream less than a second then. After that it is an election; it takes seconds, and asking faster ends none."""
 
 MAX_TIMEOUT_SECONDS: Final = 3.0
 MAX_LATE: Final = 8192
@@ -58,7 +60,7 @@ class Requests:
         self._next = 0
         self._acks: dict[int, tuple[float, Acked]] = {}
         self._late: dict[int, tuple[float, Acked]] = {}
-        self._overdue = False
+        self._overdue_since: float | None = None
         self._pages: dict[int, _Page] = {}
         self._queue: deque[_Page] = deque()
         self._plain: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
@@ -90,7 +92,9 @@ class Requests:
     @property
     def patience_seconds(self) -> float:
         """How long an append waits for its answer now."""
-        least = NEXT_TIMEOUT_SECONDS if self._overdue else FIRST_TIMEOUT_SECONDS
+        since = self._overdue_since
+        hasty = since is None or time.monotonic() - since < HASTE_SECONDS
+        least = FIRST_TIMEOUT_SECONDS if hasty else NEXT_TIMEOUT_SECONDS
         return min(max(least, 4 * self._round_trip), MAX_TIMEOUT_SECONDS)
 
     def _sweep_acks(self) -> None:
@@ -106,7 +110,8 @@ class Requests:
             expired.append(done)
             if self._connection.received_at < sent_at:
                 self._connection.suspect()
-        self._overdue = self._overdue or bool(expired)
+        if expired and self._overdue_since is None:
+            self._overdue_since = now
         while len(self._late) > MAX_LATE:
             del self._late[next(iter(self._late))]
         for done in expired:
@@ -177,7 +182,7 @@ class Requests:
         waiting = self._acks.pop(token, None)
         if waiting is not None:
             sent_at, done = waiting
-            self._overdue = False
+            self._overdue_since = None
             self._round_trip += ((time.monotonic() - sent_at) - self._round_trip) / 8
             if headers is None:
                 done(read_ack(body))

@@ -142,7 +142,7 @@ async def test_an_append_lost_to_a_stepdown_is_repeated_well_within_a_second(mon
 
 async def test_while_nothing_is_answered_appends_are_repeated_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     appends = Appends(monkeypatch)
-    for waited in (0.45, 1.05, 1.05):
+    for waited in (0.45, 0.45, 0.45, 1.05, 1.05):
         await appends.append()
         count = len(appends.answers)
         assert len(appends.after(waited - 0.1)) == count
