@@ -366,6 +366,9 @@ class Session:
         if self._opening is not None and writer.opened and writer.error is None:
             _done(self._opening)
             self._opening = None
+            held_by = writer.history.state.writer
+            if held_by is not None:  # whom we fenced need not find out at its next append
+                self._log.hint(self._log.namespace.writer_nudge(held_by), self._place.stored.encode())
         if self._drains:
             writer.flush()
         if writer.buffer.queue and not self._drains:

@@ -226,6 +226,17 @@ async def test_takeover(hf: holdfast.Holdfast, hf2: holdfast.Holdfast, sid: str)
     assert await story(hf, sid) == ["start", "end"]
 
 
+async def test_a_silent_writer_learns_at_once_that_it_was_taken_over(
+    hf: holdfast.Holdfast, hf2: holdfast.Holdfast, sid: str
+) -> None:
+    old = await hf.session(sid).open()
+    async with hf2.resume(sid):
+        async with asyncio.timeout(2):
+            while not old.closed:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert isinstance(old.error, holdfast.SessionFenced)
+
+
 async def test_of_two_takeovers_at_once_exactly_one_wins(hf: holdfast.Holdfast, sid: str) -> None:
     old = await hf.session(sid).open()
     results = await asyncio.gather(*(hf.resume(sid).open() for _ in range(2)), return_exceptions=True)
