@@ -7,7 +7,11 @@ a browser's `EventSource` does between the socket and `onmessage`, and takes any
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""And nothing else: no NEL, no U+2028, no form feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class EventStream:
         self._at_start = True
         self._line = ""
         self._after_cr = False
-        self._data = ""
+        self._data: list[str] = []
         self._type = ""
         self._id_buffer = ""
         self.last_event_id = ""
@@ -46,16 +50,13 @@ class EventStream:
         if self._at_start and text:
             self._at_start = False
             text = text.removeprefix("\ufeff")
-        for character in text:
-            if character == "\n" and self._after_cr:  # CRLF is one line end, also across two reads
-                self._after_cr = False
-                continue
-            self._after_cr = character == "\r"
-            if character in "\r\n":  # and nothing else: no NEL, no U+2028, no form feed
-                line, self._line = self._line, ""
-                self._interpret(line)
-            else:
-                self._line += character
+        if self._after_cr and text:  # CRLF is one line end, also across two reads
+            self._after_cr = False
+            text = text.removeprefix("\n")
+        *lines, self._line = _LINE_END.split(self._line + text)
+        self._after_cr = self._after_cr or text.endswith("\r")
+        for line in lines:
+            self._interpret(line)
         return self.messages[before:]
 
     @property
@@ -78,7 +79,7 @@ class EventStream:
         if field == "event":
             self._type = value
         elif field == "data":
-            self._data += value + "\n"
+            self._data.append(value)
         elif field == "id":
             if "\0" not in value:
                 self._id_buffer = value
@@ -88,9 +89,9 @@ class EventStream:
     def _dispatch(self) -> None:
         self.last_event_id = self._id_buffer
         data, kind = self._data, self._type
-        self._data = self._type = ""
-        if data:
-            self.messages.append(Message(kind or "message", data.removesuffix("\n"), self.last_event_id))
+        self._data, self._type = [], ""
+        if data:  # each value was followed by LF, and the last LF is dropped
+            self.messages.append(Message(kind or "message", "\n".join(data), self.last_event_id))
 
 
 def interpret(data: bytes) -> EventStream:

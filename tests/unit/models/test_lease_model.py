@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.models.lease import GRACE, HINT_LOST_AFTER, LEADER_LIES_FOR, LEASE, RuleName, live
 
-WORLDS = 500
+WORLDS = 300
 
 
 def killed(rule: RuleName, **how: object) -> list[int]:
