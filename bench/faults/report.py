@@ -34,9 +34,9 @@ What the columns say
   trimmed, a failure told too late, a woken writer that was not told, an empty run.
 - **stall**: for each steady viewer the longest time without a new event while a written one was outstanding, end to
   end from the producer's `write`: so it holds the broker's election as well. p50 is over the viewers, longest over
-  all. Viewers that stop reading, and sessions whose producer was itself stopped or killed, are not timed. The lease
-  was {LEASE_SECONDS} s and the gateways' grace {GRACE_SECONDS} s: the end of a dead producer is due within
-  {CLOSED_WITHIN_SECONDS} s.
+  all. Viewers that stop reading, and sessions whose producer was itself stopped or killed, are not timed. With the
+  lease of {LEASE_SECONDS} s and the grace of {GRACE_SECONDS} s that these runs use, a dead producer's run has to be
+  closed within {CLOSED_WITHIN_SECONDS} s.
 - **election**: the longest that a stream had no leader after a SIGKILL, as the broker's own API told; the broker waits
   4 to 9 s before it elects, and again when the vote is split. The stall holds it.
 """
@@ -67,6 +67,7 @@ def render(results: dict[str, Any]) -> str:
         "longest stall",
         "target",
     ]
+    columns.append("election")
     table = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|", *rows]
     what = [f"- **{fault}**: {text}." for fault, text in WHAT.items()]
     facts = [f"- {name}: {value}" for name, value in results["machine"].items()]
@@ -80,6 +81,7 @@ def render(results: dict[str, Any]) -> str:
         "The machine\n",
         "\n".join(facts),
     ]
+    parts += _over_target(results["outcomes"])
     wrong = [outcome for outcome in results["outcomes"] if any(outcome["counts"].values())]
     if wrong:
         parts.append("\nRuns in which something was wrong\n")
@@ -87,6 +89,18 @@ def render(results: dict[str, Any]) -> str:
             counts = ", ".join(f"{kind} {count}" for kind, count in outcome["counts"].items() if count)
             parts.append(f"- {outcome['fault']} run {outcome['run']}: {counts} ({'; '.join(outcome['done'])})")
     return "\n".join(parts) + "\n"
+
+
+def _over_target(outcomes: list[dict[str, Any]]) -> list[str]:
+    """The runs whose longest stall is over its target, with the share that was the broker's election."""
+    lines = []
+    for outcome in outcomes:
+        target, longest = TARGET_SECONDS.get(outcome["fault"]), max(outcome["stalls_seconds"], default=0.0)
+        if target and longest >= target:
+            election = outcome["election_seconds"]
+            of_which = f", of which {election:.2f} s without a leader" if election else ""
+            lines.append(f"- {outcome['fault']} run {outcome['run']}: {longest:.2f} s{of_which}")
+    return ["\nStalls over their target\n", *lines] if lines else []
 
 
 def _row(fault: str, outcomes: list[dict[str, Any]]) -> str:

@@ -50,3 +50,18 @@ def test_a_run_with_a_finding_is_in_its_column_and_named() -> None:
     text = page(outcome("link-cut", 3, [0.5], lost=2, split=1, late=4))
     assert "| link-cut | 1 | 10 | 100 | 1000 | 2 | 0 | 0 | 0 | 0 | 5 |" in text
     assert "- link-cut run 3: lost 2, split 1, late 4 (1.0s killed n1)" in text
+
+
+def test_a_stall_over_its_target_is_named_with_the_brokers_share() -> None:
+    text = page(
+        outcome("leader-kill", 4, [3.0, 11.5]), outcome("leader-kill", 5, [9.9]), outcome("link-cut", 6, [12.0])
+    )
+    assert "- leader-kill run 4: 11.50 s, of which 6.50 s without a leader" in text
+    assert "run 5" not in text
+    assert "run 6" not in text
+    assert "over their target" not in page(outcome("planned-change", 0, [0.4]))
+
+
+def test_every_row_has_as_many_cells_as_the_head() -> None:
+    rows = [line for line in page(outcome("link-cut", 0, [0.5])).splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
