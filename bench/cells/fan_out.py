@@ -8,16 +8,9 @@ from bench.live import Load, measure, started
 from bench.peers.base import System
 from bench.placement import Placement
 from bench.publish.schedule import Plan
-from bench.results import Row
+from bench.results import Row, kept_up
 
-KEPT_UP_SHARE = 0.999
-KEPT_UP_P99_MS = 100.0
 _DESCENT = 5
-
-
-def kept_up(row: Row) -> bool:
-    """Return whether a system held a load: every event but one in a thousand in time, p99 within 100 ms."""
-    return (row.delivered_share or 0) >= KEPT_UP_SHARE and (row.p99_ms or 1e9) <= KEPT_UP_P99_MS
 
 
 def cell_a(system: type[System], placement: Placement, viewers: int, seconds: float = 4.0) -> Row:
