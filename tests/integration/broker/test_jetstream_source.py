@@ -184,6 +184,23 @@ async def test_forged_broker_headers_disturb_nobody(source: JetStreamSource, lin
     await until(lambda: len(victim.records) == 1)
 
 
+async def test_a_session_has_one_live_subscription_however_many_feeds(source: JetStreamSource) -> None:
+    """And none when the last one is closed."""
+    before = len(source.live_link._subs)
+    sinks = [Sink() for _ in range(5)]
+    feeds = [source.open_feed(KEY, sink) for sink in sinks]
+    await until(lambda: all(s.caught_up for s in sinks))
+    assert len(source.live_link._subs) == before + 1
+    await fill(source, KEY, 3)
+    await until(lambda: all(s.sequences == [1, 2, 3] for s in sinks))
+    for feed in feeds[1:]:
+        feed.close()
+    await fill(source, KEY, 1, 3)
+    await until(lambda: sinks[0].sequences == [1, 2, 3, 4])
+    feeds[0].close()
+    assert len(source.live_link._subs) == before
+
+
 async def test_hints_are_heard_per_process_and_forgotten_with_the_connection(
     source: JetStreamSource, link: Link
 ) -> None:

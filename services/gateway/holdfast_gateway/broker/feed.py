@@ -68,7 +68,12 @@ class FeedDriver:
     def on_live(self, record: Record, body_bytes: int) -> None:
         """A live record, in any order and any number of times."""
         order = self.order
-        order.live(record, body_bytes)
+        try:
+            order.live(record, body_bytes)
+        except Exception:  # the sink's: what it has missed now would be missed in silence
+            log.exception("a bug ended the feed of a session")
+            self.on_gone("internal error")
+            return
         if self._task is None and not order.flowing:
             self._go()
 
@@ -119,10 +124,9 @@ class FeedDriver:
         try:
             await self._until_in_order()
         except Exception:
-            if not self._closed:
-                log.exception("feed: a bug ended a session's feed")
-                self._task = None
-                self.on_gone("internal error")
+            log.exception("a bug ended the feed of a session")
+            self._task = None
+            self.on_gone("internal error")
             return
         if self._task is asyncio.current_task():
             self._task = None
