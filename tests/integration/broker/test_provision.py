@@ -186,6 +186,19 @@ async def test_a_second_namespace_stands_beside_the_first(nats_url: str) -> None
     assert (await verify([nats_url], prefix="hg")).ok
 
 
+@pytest.mark.parametrize(("first", "second"), [("hf", "hfl"), ("hfl", "hf"), ("hf", "hfc"), ("hfc", "hf")])
+async def test_a_namespace_on_anothers_live_or_hint_subjects_is_refused(
+    nats_url: str, admin: Admin, first: str, second: str
+) -> None:
+    """It would store again what the other one republishes."""
+    made = await provision([nats_url], prefix=first)
+    assert made.ok
+    report = await provision([nats_url], prefix=second)
+    assert not report.ok
+    assert f"{made.streams[0].name}: is incompatible" in str(report)
+    assert await admin.names() == [made.streams[0].name]
+
+
 async def test_what_the_server_refuses_is_quoted(nats_url: str) -> None:
     report = await provision([nats_url], replicas=3)
     assert not report.ok

@@ -73,7 +73,7 @@ async def provision(
     async with _Admin(servers, options, api or Api(), connect_seconds) as admin:
         there = await patiently(lambda: admin.streams(prefix), connect_seconds)
         incarnation = incarnation_at(time.time())
-        reports = _strangers(there, namespace)
+        reports = _strangers(there, namespace) + _neighbours(await admin.neighbours(prefix), prefix)
         for number, current in there.items():
             if isinstance(number, int) and number < partitions:
                 wanted = {**configuration(namespace, number, incarnation, limits), "name": current["name"]}
@@ -157,6 +157,15 @@ class _Admin:
             if not names or offset >= int(answer.get("total", 0)):
                 return found
 
+    async def neighbours(self, prefix: str) -> dict[int | str, dict[str, Any]]:
+        """Streams of namespaces whose live or hint subjects would be this one's stored ones, or the reverse."""
+        near = [f"{prefix}l", f"{prefix}c", *([prefix[:-1]] if len(prefix) > 1 and prefix[-1] in "lc" else [])]
+        found: dict[int | str, dict[str, Any]] = {}
+        for other in near:
+            for config in (await self.streams(other)).values():
+                found[str(config["name"])] = config
+        return found
+
     async def create(self, number: int, config: dict[str, Any], *, dry_run: bool) -> StreamReport:
         name = config["name"]
         if dry_run:
@@ -213,3 +222,13 @@ def _strangers(there: Mapping[int | str, Mapping[str, Any]], namespace: Namespac
 def _partitions_of(config: Mapping[str, Any]) -> int:
     value = str((config.get("metadata") or {}).get(PARTITIONS_KEY, ""))
     return int(value) if value.isdigit() else 0
+
+
+def _neighbours(there: Mapping[int | str, Mapping[str, Any]], prefix: str) -> list[StreamReport]:
+    """A stream there would store again what another one republishes, as if producers had written it."""
+    held = f"neither {prefix} followed by l or c, nor the reverse"
+    reports = []
+    for name, config in there.items():
+        near = Difference("subjects", held, config.get("subjects"), False)
+        reports.append(StreamReport(str(name), -1, Outcome.INCOMPATIBLE, (near,)))
+    return reports
