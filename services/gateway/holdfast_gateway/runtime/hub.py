@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final, Literal
 
 from holdfast.wire import Cursor, Phase, SessionKey
@@ -33,6 +32,7 @@ from holdfast_gateway.runtime.counters import Counters
 from holdfast_gateway.runtime.draining import drain
 from holdfast_gateway.runtime.judging import judge
 from holdfast_gateway.runtime.session import LiveSession
+from holdfast_gateway.runtime.sessions import Sessions
 from holdfast_gateway.runtime.snapshots import snapshot_of
 from holdfast_gateway.runtime.tasks import OwnedTasks
 from holdfast_gateway.runtime.viewer import LiveViewer
@@ -72,11 +72,9 @@ class Hub:
         self._budget = RingBudget(self.settings.ring_pod_bytes)
         self._admission = Admission(self.settings.max_viewers, self.settings.max_viewers_per_session)
         self._tasks = OwnedTasks(self._failed)
-        self._sessions: dict[SessionKey, LiveSession] = {}
-        self._opening: dict[SessionKey, asyncio.Task[LiveSession | SourceUnavailable]] = {}
-        self._lost: set[LiveSession] = set()
+        self._registry = Sessions(self._make, source, self.settings.broker_wait_seconds, self._tasks, clock)
+        self._sessions = self._registry.live
         self._emptied = asyncio.Event()
-        self._closed = False
 
     async def __aenter__(self) -> Hub:
         self._tasks.spawn(self._tick())
@@ -113,7 +111,7 @@ class Hub:
             return self._refused(refusal)
         admitted = False
         try:
-            async with self._session(key) as session:
+            async with self._registry.held(key) as session:
                 await placing.known(session, wait_seconds)
                 placed = await placing.place(session, cursor, start, snapshot)
                 if await placing.nothing_left(session, placed, follow):
@@ -158,7 +156,7 @@ class Hub:
 
         Raises `SessionUnknown`, `SourceUnavailable`.
         """
-        async with self._session(key) as session:
+        async with self._registry.held(key) as session:
             await placing.known(session, 0.0)
             await session.caught_up()
             core = session.core
@@ -177,7 +175,7 @@ class Hub:
     async def snapshot(self, key: SessionKey) -> SnapshotView:
         """The open or last run, joined. Raises `SessionUnknown` (also for a session without a run),
         `SnapshotTooLarge`, `SourceUnavailable`."""
-        async with self._session(key) as session:
+        async with self._registry.held(key) as session:
             await placing.known(session, 0.0)
             await session.caught_up()
             builder = await snapshot_of(session)
@@ -193,7 +191,7 @@ class Hub:
 
         Raises `SourceUnavailable` where it is not known whether the cancel was stored; asking again is safe.
         """
-        async with self._session(key) as session:
+        async with self._registry.held(key) as session:
             outcome = await cancel(session, run, reason)
             self.counters.cancels[outcome.value] += 1
             return outcome
@@ -233,77 +231,12 @@ class Hub:
 
     async def close(self) -> None:
         """Close every viewer as `stopped`, every feed, and all background work. Idempotent."""
-        self._closed = True
         self._admission.draining = True
-        for session in list(self._sessions.values()):
-            self._drop(session, CloseReason.STOPPED)
+        self._registry.close()
         await self._tasks.close()
 
     def _all_viewers(self) -> list[LiveViewer]:
         return [viewer for session in self._sessions.values() for viewer in session.all_viewers()]
-
-    # ------------------------------------------------------------------------------------------ sessions
-
-    @asynccontextmanager
-    async def _session(self, key: SessionKey) -> AsyncIterator[LiveSession]:
-        """The live session, opened if need be, held while the block runs. Raises `SourceUnavailable`."""
-        session = self._sessions.get(key)
-        while session is None or session.closed:  # the clock may let it go before we are back from opening it
-            if self._closed:
-                raise SourceUnavailable("the gateway is stopping")
-            opening = self._opening.get(key)
-            if opening is None:
-                opening = self._opening[key] = self._tasks.spawn(self._open(key))
-            await asyncio.wait([opening])  # shared: a request that is cancelled must not take the others with it
-            if opening.cancelled():
-                raise SourceUnavailable("the gateway is stopping")
-            opened = opening.result()
-            if isinstance(opened, SourceUnavailable):
-                raise SourceUnavailable(*opened.args)
-            session = opened
-        session.holds += 1
-        try:
-            yield session
-        finally:
-            session.holds -= 1
-            session.used_at = self._clock()
-
-    async def _open(self, key: SessionKey) -> LiveSession | SourceUnavailable:
-        try:
-            async with asyncio.timeout(self.settings.broker_wait_seconds):
-                incarnation = await self._source.incarnation(key)
-        except SourceUnavailable as down:
-            return down
-        except TimeoutError:
-            return SourceUnavailable("the broker does not answer")
-        finally:
-            del self._opening[key]
-        session = LiveSession(
-            key,
-            incarnation,
-            self._source,
-            self.settings,
-            self._budget,
-            self.counters,
-            self._tasks,
-            self._clock,
-            self._wall,
-            self._left,
-            self._forget,
-            self._lost.add,
-        )
-        self._sessions[key] = session
-        session.open()
-        return session
-
-    def _forget(self, session: LiveSession) -> None:
-        if self._sessions.get(session.key) is session:
-            del self._sessions[session.key]
-        self._lost.discard(session)
-
-    def _drop(self, session: LiveSession, reason: CloseReason) -> None:
-        self._forget(session)
-        session.close(reason)
 
     # ------------------------------------------------------------------------------------------ the clock's work
 
@@ -313,11 +246,11 @@ class Hub:
             await asyncio.sleep(TICK_SECONDS)
             ticks += 1
             now = self._clock()
-            for session in list(self._lost):
+            for session in list(self._registry.lost):
                 if session.core.state.lost:
                     judge(session, now, self._clock)
                 else:
-                    self._lost.discard(session)
+                    self._registry.lost.discard(session)
             if not ticks % _TICKS_A_SECOND:
                 everyone = list(self._sessions.values())
                 for at in range(0, len(everyone), SESSIONS_AT_ONCE):
@@ -340,7 +273,23 @@ class Hub:
             elif beat and now - session.silent_since >= beat:
                 session.fanout.heartbeat(_HEARTBEAT, second % parts, parts)
             if session.linger_over(now):
-                self._drop(session, CloseReason.STOPPED)
+                self._registry.drop(session)
+
+    def _make(self, key: SessionKey, incarnation: str) -> LiveSession:
+        return LiveSession(
+            key,
+            incarnation,
+            self._source,
+            self.settings,
+            self._budget,
+            self.counters,
+            self._tasks,
+            self._clock,
+            self._wall,
+            self._left,
+            self._registry.forget,
+            self._registry.lost.add,
+        )
 
     def _failed(self) -> None:
         self.counters.failures += 1
