@@ -156,17 +156,19 @@ def test_base_install_pulls_nats_py_and_nothing_else() -> None:
 
 
 def test_import_is_quick_and_small() -> None:
-    """Processor time, best of five: the machine may be busy. nats-py itself comes with the first connection."""
+    """Below 150 ms of processor time; on a machine that is busy otherwise, below three times what asyncio alone takes
+    in the same process. nats-py comes with the first connection."""
     script = (
-        "import sys, time; before = time.process_time(); import holdfast; took = time.process_time() - before; "
-        "print(took, ' '.join(m for m in sys.modules if '.' not in m))"
+        "import sys, time; began = time.process_time(); import asyncio; base = time.process_time() - began; "
+        "import holdfast; took = time.process_time() - began; "
+        "print(took, base, ' '.join(m for m in sys.modules if '.' not in m))"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(5)
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(3)
     ]
     results = [r.stdout.split() for r in runs]
-    assert min(float(r[0]) for r in results) < 0.150
-    loaded = set(results[0][1:])
+    assert any(float(took) < max(0.150, 3 * float(base)) for took, base, *_ in results), [r[:2] for r in results]
+    loaded = set(results[0][2:])
     allowed = set(sys.stdlib_module_names) | {"holdfast", "nats"}
     strangers = {m for m in loaded - allowed if not m.startswith(("_", "a1_", "distutils", "sitecustomize"))}
     assert strangers <= {"google"}, strangers
