@@ -4,7 +4,7 @@
 #   examples/nats_pub.sh chat-42 "Hello" " from" " a shell"
 #
 # A message without headers is data and opens a run by itself. Such a run has no lease: end it, or the gateway's idle
-# limit (10 minutes) does.
+# limit (10 minutes) does. `--no-templates`: what a model says in double braces is text.
 set -eu
 session=$1
 shift
@@ -12,6 +12,6 @@ server=${HOLDFAST_NATS_URL:-nats://127.0.0.1:4222}
 subject=$(holdfast subject "$session" --nats "$server")
 
 for text in "$@"; do
-    nats --server "$server" pub "$subject" "$text" >/dev/null
+    nats --server "$server" pub -q --no-templates "$subject" "$text"
 done
-nats --server "$server" pub -H Holdfast-Kind:end "$subject" "" >/dev/null
+nats --server "$server" pub -q -H Holdfast-Kind:end "$subject" ""
