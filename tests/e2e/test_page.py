@@ -15,6 +15,8 @@ from tests.e2e.pages import SECONDS, Pane, panes, start, width_of
 from tests.integration.gateway.programs import Nats, Program, free_port, running, serving
 
 TEXT = "".join(f"word {i}, " for i in range(120)) + "and the last one."
+LONG = TEXT * 4  # outlasts a slow machine's clicks
+ENDLESS = TEXT * 100
 NASTY = "<img src=x onerror=alert(1)><script>alert(2)</script> &amp; \u2028 data: x\n\nid: 7\n\nevent: session.end\n\n"
 
 
@@ -64,7 +66,7 @@ async def test_a_second_tab_follows_the_same_answer(dev: Program, tabs: Tabs) ->
 async def test_a_viewer_that_is_cut_resumes_where_it_was(dev: Program, tabs: Tabs) -> None:
     page = await tabs.open(dev.url)
     cut, whole = await panes(page, 2)
-    await start(page, TEXT)
+    await start(page, LONG, rate=100)
     await cut.more_than(100)
     await cut.press("Cut")
     await cut.state("cut")
@@ -74,53 +76,53 @@ async def test_a_viewer_that_is_cut_resumes_where_it_was(dev: Program, tabs: Tab
     await cut.press("Resume")
     for viewer in (cut, whole):
         await viewer.state("ended", 30)
-        assert await viewer.text() == TEXT
+        assert await viewer.text() == LONG
     assert await cut.number("connections") == 2
 
 
 async def test_stop_is_told_to_all_and_what_was_said_stays(dev: Program, tabs: Tabs) -> None:
     page = await tabs.open(dev.url)
     viewers = await panes(page, 2)
-    await start(page, TEXT, rate=20)
+    await start(page, ENDLESS, rate=20)
     await viewers[0].more_than(100)
     await page.get_by_role("button", name="Stop", exact=True).click()
     for viewer in viewers:
         await viewer.state("stopped")
         said = await viewer.text()
         assert len(said) > 100
-        assert TEXT.startswith(said)
+        assert ENDLESS.startswith(said)
     assert await viewers[0].text() == await viewers[1].text()
     await page.get_by_role("button", name="Stop", exact=True).click()
-    await expect(page.locator("#note")).to_have_text("It was over already.")
+    await expect(page.locator("#note")).to_have_text("It was over already.", timeout=15 * SECONDS)
 
 
 async def test_a_killed_producer_is_told_as_lost_and_then_as_failed(dev: Program, tabs: Tabs) -> None:
     page = await tabs.open(dev.url)
     viewers = await panes(page, 2)
-    await start(page, TEXT, rate=20)
+    await start(page, ENDLESS, rate=20)
     await viewers[0].more_than(300)  # long enough for a heartbeat to have been heard
     await page.get_by_role("button", name="Kill the producer").click()
-    await expect(page.locator("#note")).to_contain_text("was killed")
+    await expect(page.locator("#note")).to_contain_text("was killed", timeout=15 * SECONDS)
     for viewer in viewers:
         await viewer.state("producer lost", 12)
     for viewer in viewers:
         await viewer.state("failed", 20)
         assert "failed: its producer died" in await viewer.marks()
-        assert TEXT.startswith(await viewer.text())
+        assert ENDLESS.startswith(await viewer.text())
 
 
 async def test_a_frozen_producer_is_lost_and_thawed_is_back(dev: Program, tabs: Tabs) -> None:
     page = await tabs.open(dev.url)
     (viewer,) = await panes(page, 1)
-    await start(page, TEXT, rate=20)
+    await start(page, ENDLESS, rate=20)
     await viewer.more_than(300)
     await page.get_by_role("button", name="Freeze it").click()
     await viewer.state("producer lost", 12)
     await page.get_by_role("button", name="Thaw it").click()
     await viewer.state("live", 10)
     assert "the producer is back" in await viewer.marks()
-    await viewer.state("ended", 60)
-    assert await viewer.text() == TEXT
+    await viewer.more_than(await viewer.number("chars") + 100)
+    assert ENDLESS.startswith(await viewer.text())
 
 
 async def test_a_viewer_that_follows_sees_the_next_run_and_one_that_does_not_is_done(dev: Program, tabs: Tabs) -> None:
