@@ -48,6 +48,7 @@ async def develop(settings: Settings) -> int:
             settings.replicas,
             settings.max_age_seconds,
             settings.max_bytes,
+            upgrade=True,  # the store is ours alone: other bounds than last time are meant
             prefix=settings.prefix,
         )
         if not report.ok:

@@ -157,7 +157,9 @@ class Settings:
     max_age_seconds: float = _seconds(
         86_400.0, "How long a message is kept. At least ten leases.", "Streams", _STREAMS, minimum=300
     )
-    max_bytes: int = _bytes(8 * _GIB, "Bytes per stream; the oldest messages go first.", "Streams", _STREAMS, minimum=1)
+    max_bytes: int = _bytes(
+        8 * _GIB, "Bytes per stream; the oldest messages go first.", "Streams", _STREAMS, minimum=1, dev=_GIB
+    )
     upgrade: bool = _flag(
         False, "Change existing streams where that is safe, instead of naming the difference.", "Streams", (PROVISION,)
     )
