@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-fault test-fault-parts bench-faults clean bench bench-full test-e2e
+.PHONY: help setup run test lint test-fault test-fault-parts bench-faults clean bench bench-full test-e2e
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
