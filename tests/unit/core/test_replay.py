@@ -78,3 +78,9 @@ def test_void_records_move_the_place() -> None:
 def test_the_rest_of_a_message_behind_an_item() -> None:
     records = script().records
     assert [s.id for s in parse(rest_of("m1", fold(records[:1]), records[1], 0))[0]] == ["m1-4"]
+
+
+def test_a_viewer_that_misses_nothing_is_not_told_of_a_trimmed_beginning() -> None:
+    records = script().records
+    behind, begin = (parse(replay("m1", NEW, after, 99, records[1:]).data)[0] for after in (2, 0))
+    assert (behind[0].event, begin[0].event) == ("message", "session.gap")

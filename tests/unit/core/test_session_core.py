@@ -165,3 +165,23 @@ def test_a_gap_without_a_snapshot() -> None:
     session = core(*script.records)
     session.gap(40)
     assert [event for event, _ in told(session)] == ["session.start", "session.gap"]
+
+
+def test_a_trimmed_beginning_is_told_in_front_and_passed_by_who_misses_nothing() -> None:
+    script = Script()
+    script.start()
+    script.say("a")
+    script.say("b")
+    session = core(*script.records[1:])
+    assert [event for event, _ in told(session)] == ["session.gap", "message", "message"]
+    assert session.place(2) is session.front
+    assert [event for event, _ in told(session, session.place(2))] == ["message", "message"]
+    assert session.place(0) is ORIGIN
+
+
+def test_a_trimmed_beginning_that_tells_nothing_else_is_only_the_gap() -> None:
+    script = Script()
+    script.start()
+    script.add(codec.alive("w", script.run))
+    session = core(*script.records[1:])
+    assert told(session) == [("session.gap", None)]
