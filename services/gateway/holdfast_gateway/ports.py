@@ -129,6 +129,9 @@ class SessionSource(Protocol):
     def silent_seconds(self, writer: str) -> float | None:
         """Seconds since the last heartbeat hint of this writer's process; None if none was ever heard. A hint only."""
 
+    def nudge(self, key: SessionKey, writer: str) -> None:
+        """Have this writer's process look at the session's log now, not at its next append. A hint: it may get lost."""
+
     @property
     def ready(self) -> bool:
         """Whether the broker answers at the moment."""

@@ -239,3 +239,20 @@ async def test_openapi_is_served_as_it_is_documented(nats: Nats, tmp_path: Path)
         schema = await asyncio.to_thread(get_json, f"{gateway.url}/openapi.json")
         assert schema["openapi"].startswith("3.")
         assert await status_of(f"{gateway.url}/docs") == 200
+
+
+async def test_a_stop_over_http_reaches_a_model_that_thinks_at_once(nats: Nats, tmp_path: Path) -> None:
+    """A silent writer renews its lease every ten seconds; a stop must not wait for that. What was said stays."""
+    async with running(*serving(nats.url), cwd=tmp_path) as gateway, holdfast.connect(nats.url) as hf:
+        viewer = Viewer(f"{gateway.url}/v1/sessions/chat-42/events?wait=20")
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            group.create_task(viewer.watch())
+            async with hf.session("chat-42") as session:
+                session.write("Let me think")
+                await session.drain()
+                await until(lambda: viewer.texts)
+                assert await status_of(f"{gateway.url}/v1/sessions/chat-42/cancel", "POST") == 200
+                async with asyncio.timeout(2):
+                    await session.cancelled.wait()
+        assert viewer.texts == ["Let me think"]
+        assert [told.event for told in viewer.seen][-1] == "session.cancelled"

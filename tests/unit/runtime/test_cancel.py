@@ -22,6 +22,7 @@ async def test_during_the_run() -> None:
         assert await w.hub.cancel(KEY, reason="user") is CancelOutcome.CANCELLED
         assert told(sink) == ["start", "partial", "cancelled"]
         assert sink.seen[-1].json == {"run": run, "reason": "user"}
+        assert w.source.nudged == [(KEY, "w-1")]
         await w.say("zombie")
         assert told(await w.watch()) == ["start", "partial", "cancelled"]
 

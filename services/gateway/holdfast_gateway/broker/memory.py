@@ -30,6 +30,7 @@ from holdfast_gateway.ports import (
 )
 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
+MAX_NUDGES = 1000
 
 
 @dataclass(slots=True)
@@ -69,6 +70,8 @@ class MemorySource:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.faults = Faults()
+        self.nudged: list[tuple[SessionKey, str]] = []
+        """Whom `nudge` was called for, newest last."""
         self._sweep_seconds = sweep_seconds
         self._clock = clock
         self._incarnation = incarnation_at(clock())
@@ -159,6 +162,10 @@ class MemorySource:
     def silent_seconds(self, writer: str) -> float | None:
         heard = self._heard.get(writer.partition("-")[0])
         return None if heard is None else self._clock() - heard
+
+    def nudge(self, key: SessionKey, writer: str) -> None:
+        self.nudged.append((key, writer))
+        del self.nudged[:-MAX_NUDGES]
 
     @property
     def ready(self) -> bool:

@@ -24,8 +24,10 @@ async def cancel(session: LiveSession, run: int | str | None, reason: str | None
     target = _target(session, core.state, run)
     if isinstance(target, CancelOutcome):
         return target
-    before = core.tail
+    before, writer = core.tail, core.state.writer
     sequence, doubted = await _append(session, target, reason)
+    if writer is not None:  # a model that thinks would learn at its next renewal only
+        session.source.nudge(session.key, writer)
     await session.reach(sequence, or_caught_up=False)
     after = core.history.before(sequence + 1)
     if after is not None and after.closed_by is Kind.CANCELLED:

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.wire import Namespace, Record, SessionKey
 from holdfast.wire.codec import Draft
-from holdfast.wire.subjects import DEFAULT_PREFIX
+from holdfast.wire.subjects import DEFAULT_PREFIX, is_token
 from holdfast_gateway.broker.feed import PAGE_RECORDS, FeedDriver
 from holdfast_gateway.broker.jetstream import append as appends
 from holdfast_gateway.broker.jetstream import locate, streams
@@ -238,6 +238,15 @@ class JetStreamSource:
 
     def silent_seconds(self, writer: str) -> float | None:
         return self._hints.silent_seconds(writer, asyncio.get_running_loop().time())
+
+    def nudge(self, key: SessionKey, writer: str) -> None:
+        if not is_token(writer):
+            return
+        try:
+            namespace = self.namespace
+            self.live_link.publish(namespace.writer_nudge(writer), namespace.stored(key).encode())
+        except SourceUnavailable:
+            pass  # the writer finds out by itself
 
     # ------------------------------------------------------------------------------------------ inside
 
