@@ -87,7 +87,8 @@ def render(results: dict[str, Any]) -> str:
         parts.append("\nRuns in which something was wrong\n")
         for outcome in wrong:
             counts = ", ".join(f"{kind} {count}" for kind, count in outcome["counts"].items() if count)
-            parts.append(f"- {outcome['fault']} run {outcome['run']}: {counts} ({'; '.join(outcome['done'])})")
+            note = f" {outcome['note']}" if "note" in outcome else ""
+            parts.append(f"- {outcome['fault']} run {outcome['run']}: {counts} ({'; '.join(outcome['done'])}).{note}")
     return "\n".join(parts) + "\n"
 
 

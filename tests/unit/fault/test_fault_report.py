@@ -47,9 +47,9 @@ def test_every_fault_has_a_row_even_when_it_was_not_run() -> None:
 
 
 def test_a_run_with_a_finding_is_in_its_column_and_named() -> None:
-    text = page(outcome("link-cut", 3, [0.5], lost=2, split=1, late=4))
+    text = page({**outcome("link-cut", 3, [0.5], lost=2, split=1, late=4), "note": "Somebody looked."})
     assert "| link-cut | 1 | 10 | 100 | 1000 | 2 | 0 | 0 | 0 | 0 | 5 |" in text
-    assert "- link-cut run 3: lost 2, split 1, late 4 (1.0s killed n1)" in text
+    assert "- link-cut run 3: lost 2, split 1, late 4 (1.0s killed n1). Somebody looked." in text
 
 
 def test_a_stall_over_its_target_is_named_with_the_brokers_share() -> None:
