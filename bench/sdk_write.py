@@ -251,7 +251,7 @@ async def measure(
             found["one_session"] = await many(ways, 1, 200, args.seconds, pids)
             found["thousand_sessions"] = await many(ways, 1000, 20, args.seconds, pids)
             if args.big:
-                found["big"] = [await big(hf, pids["nats"], i, 5000, 20, args.seconds) for i in (0.025, 0.0)]
+                found["big"] = [await big(hf, pids["nats"], i, 5000, 20, args.seconds) for i in (0.02, 0.0)]
             return found
     finally:
         await xadd.aclose()

@@ -85,7 +85,7 @@ class HoldfastTwoWorkers(Holdfast):
 class HoldfastEager(Holdfast):
     """The producer does not collect events: each is published as soon as the one before it is acknowledged.
 
-    The default interval trades up to 25 ms for a third of the broker's work; peers that publish each event alone are
+    The default interval trades up to 20 ms for a third of the broker's work; peers that publish each event alone are
     met on even terms here.
     """
 

@@ -16,7 +16,7 @@ class Settings:
     if_open: Literal["fence", "raise"] = "fence"
     name: str | None = None
     lease_seconds: float | None = 30.0
-    interval_seconds: float = 0.025
+    interval_seconds: float = 0.02
     buffer_bytes: int = 1024 * 1024
     buffer_events: int = 16_384
     give_up_seconds: float = 300.0

@@ -129,15 +129,15 @@ def test_cancel_that_races_the_start_is_seen() -> None:
 
 
 def test_leading_edge_then_interval() -> None:
-    """The first event goes at once, what follows within 25 ms goes together."""
+    """The first event goes at once, what follows within 20 ms goes together."""
     log = SubjectLog()
     w = opened(log)
     w.write(event("a"))
     drive(w, log, 10.0)
     for text in "bcd":
         w.write(event(text))
-    assert w.next(10.010) == Sleep(10.025)
-    drive(w, log, 10.025)
+    assert w.next(10.010) == Sleep(10.02)
+    drive(w, log, 10.02)
     assert [[e.text for e in r.events] for r in log.records[1:]] == [["a"], ["b", "c", "d"]]
     assert [(r.first_index, r.run) for r in log.records[1:]] == [(0, 3), (1, 3)]
 
