@@ -92,7 +92,7 @@ def churn(system: type[System], placement: Placement, rounds: int = 5, each: int
         finally:
             publisher.close()
     return Row(
-        "churn",
+        "k",
         f"{rounds * each} connects and disconnects",
         system.name,
         placement.name,
