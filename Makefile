@@ -73,6 +73,9 @@ $(ADAPTERS)/.installed: $(STAMP) tests/adapters/constraints.txt tests/adapters/n
 test-adapters: $(ADAPTERS)/.installed ## adapters on streams of the real model libraries and the AI SDK (needs node)
 	$(ADAPTERS)/bin/python -m pytest -q --confcutdir=tests/adapters tests/adapters
 
+test-containers: $(STAMP) ## the container fixture and a gateway on it (needs a running Docker engine; pulls nothing)
+	$(BIN)/python -m pytest -q tests/containers
+
 test-redis: $(STAMP) ## the in-app streamer on a real redis-server (must be installed)
 	@command -v redis-server >/dev/null || { echo "redis-server is not installed (on Debian: apt-get install redis-server)"; exit 1; }
 	$(BIN)/python -m pytest -q tests/redis

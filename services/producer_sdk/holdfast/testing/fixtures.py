@@ -21,6 +21,10 @@ except ImportError:  # anyio's plugin runs plain async fixtures
     async_fixture = pytest.fixture  # type: ignore[assignment]
 
 
+CONTAINER_IMAGE = "nats:2.15-alpine"
+"""What `holdfast_container` runs."""
+
+
 @async_fixture
 async def holdfast_memory() -> AsyncIterator[Holdfast]:
     """A client over a log in memory, new for each test."""
@@ -49,7 +53,7 @@ def holdfast_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     containers = pytest.importorskip("testcontainers.core.container")
     waiting = pytest.importorskip("testcontainers.core.wait_strategies")
     try:
-        container = containers.DockerContainer("nats:2.15-alpine").with_command("-js").with_exposed_ports(4222)
+        container = containers.DockerContainer(CONTAINER_IMAGE).with_command("-js").with_exposed_ports(4222)
         container.waiting_for(waiting.LogMessageWaitStrategy("Server is ready")).start()
     except Exception as error:  # noqa: BLE001  (docker's client has no error of its own for "no daemon")
         pytest.skip(f"no Docker here: {error}")
