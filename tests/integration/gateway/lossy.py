@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,8 +55,9 @@ async def lossy_wire(nats_url: str, share: float, seed: int) -> AsyncIterator[Lo
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        there, back = await asyncio.open_connection(target.hostname, target.port, limit=1 << 21)
+        back: asyncio.StreamWriter | None = None
         try:
+            there, back = await asyncio.open_connection(target.hostname, target.port, limit=1 << 21)
             async with asyncio.TaskGroup() as group:
                 up = group.create_task(_copy(reader, back))
                 await wire.from_server(there, writer)
@@ -63,9 +65,12 @@ async def lossy_wire(nats_url: str, share: float, seed: int) -> AsyncIterator[Lo
         except* (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            back.close()
-            writer.close()
             tasks.discard(task)
+            for end in (writer, back):
+                if end is not None:
+                    end.transport.abort()
+                    with contextlib.suppress(OSError):
+                        await end.wait_closed()
 
     server = await asyncio.start_server(join, "127.0.0.1", 0, limit=1 << 21)
     wire = LossyWire(server.sockets[0].getsockname()[1], share, random.Random(seed))

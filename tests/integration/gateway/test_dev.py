@@ -195,6 +195,7 @@ async def test_an_openai_compatible_endpoint_answers_on_the_page_and_its_failure
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n{body}".encode())
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(endpoint, "127.0.0.1", 0)
     async with server:

@@ -76,7 +76,9 @@ class Viewer:
             )
             return status
         finally:
-            writer.close()
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _events(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Told]:
         rest = b""
