@@ -63,7 +63,10 @@ class Coalescer:
         queue, batch = self.queue, Batch()
         while queue and batch.fits(queue[0]):
             batch.add(queue.popleft())
-        self.next_at = now + self.interval_seconds
+        # Counted from when it was due, not from when the timer came round: else every late timer pushes all later ones
+        # back, until a model as fast as the interval waits half of it on average.
+        due = self.next_at if now - self.next_at < self.interval_seconds else now
+        self.next_at = due + self.interval_seconds
         if not queue:
             self.urgent = False
         return batch.events
