@@ -9,8 +9,8 @@ from html import escape
 from bench.report import TITLES, most
 from bench.results import Results, Row
 
-_WIDTH, _LABEL, _BAR, _GAP = 900, 330, 14, 5
-_COLOURS = ("#0b6e4f", "#c8553d", "#5b7db1", "#8f6bb3", "#d4a017", "#6b705c", "#3d405b")
+_WIDTH, _LABEL, _BAR, _GAP = 1000, 400, 14, 5
+_COLOURS = ("#0b6e4f", "#c8553d", "#5b7db1", "#8f6bb3", "#d4a017", "#6b705c", "#3d405b", "#b5838d")
 _TEXT = 'font-family="system-ui, sans-serif" font-size="12"'
 
 Bar = tuple[str, str, float]  # label, system, value
@@ -30,13 +30,17 @@ def picture(results: Results) -> str:
             length = _length(value, top, logarithmic) * (_WIDTH - _LABEL - 110)
             body.append(f'<text x="{_LABEL - 6}" y="{y + 11}" text-anchor="end" {_TEXT}>{escape(label)}</text>')
             body.append(f'<rect x="{_LABEL}" y="{y}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>')
-            body.append(f'<text x="{_LABEL + length + 5:.1f}" y="{y + 11}" {_TEXT}>{value:,.4g} {unit}</text>')
+            body.append(f'<text x="{_LABEL + length + 5:.1f}" y="{y + 11}" {_TEXT}>{_figure(value)} {unit}</text>')
             y += _BAR + _GAP
         y += 28
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}">'
     caption = f"{results.machine['cpu']}, {results.machine['cores']} cores, {results.date}"
     back = f'<rect width="{_WIDTH}" height="{y}" fill="white"/><text x="10" y="18" {_TEXT}>{escape(caption)}</text>'
     return "\n".join([head, back, *body, "</svg>"]) + "\n"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _length(value: float, top: float, logarithmic: bool) -> float:
