@@ -280,7 +280,8 @@ class Holdfast:
         self._sessions[session] = None
         self._by_subject.setdefault(session._place.stored, []).append(session)
         if self._hint is None:
-            self._hint = self._loop.call_later(random.uniform(0.0, 0.1), self._beat)  # pods miss only what they have heard
+            # Soon: a pod misses only the heartbeats of whom it has heard.
+            self._hint = self._loop.call_later(random.uniform(0.0, 0.1), self._beat)
 
     def _closed_session(self, session: Session) -> None:
         self._sessions.pop(session, None)
