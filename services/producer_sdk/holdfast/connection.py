@@ -115,8 +115,10 @@ class Connection:
         refused = asyncio.get_running_loop().create_future()
 
         async def error(e: Exception) -> None:
+            if refused.done():  # the reset that follows a refusal says less than the refusal
+                return
             self.last_error = str(e) or type(e).__name__
-            if "authorization" in self.last_error.lower() and not refused.done():
+            if "authorization" in self.last_error.lower():
                 refused.set_result(None)
 
         async def closed() -> None:

@@ -6,6 +6,7 @@ The caller mends `ContractError`s (from `holdfast.wire`), `BufferFull` and `Sess
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -156,7 +157,7 @@ class BrokerUnavailable(HoldfastError):
     def __init__(self, servers: Sequence[str], why: str) -> None:
         self.servers = tuple(servers)
         self.why = why
-        super().__init__(f"no NATS server answered at {', '.join(self.servers)}: {why}")
+        super().__init__(f"no NATS server answered at {_shown(self.servers)}: {why}")
 
 
 class NotProvisioned(HoldfastError):
@@ -169,7 +170,7 @@ class NotProvisioned(HoldfastError):
         self.servers = tuple(servers)
         self.prefix = prefix
         super().__init__(
-            f"{why} for prefix {prefix!r} at {', '.join(self.servers)}; "
+            f"{why} for prefix {prefix!r} at {_shown(self.servers)}; "
             f"create the streams with: holdfast-gateway provision --nats {','.join(self.servers)}"
         )
 
@@ -239,3 +240,8 @@ class Uncertain(HoldfastError):
             f"session {session}: no certain answer from the broker for {waited_seconds:.0f} s (last: {why}); "
             f"{stored_events} events are stored, {pending_events} may be"
         )
+
+
+def _shown(servers: Sequence[str]) -> str:
+    """URLs for people: without what only the broker may know."""
+    return ", ".join(re.sub(r"//([^/@:]*)(:[^/@]*)?@", "//...@", server) for server in servers)
