@@ -165,10 +165,15 @@ def child(script: str, url: str, sid: str, *, kill: int | None = None) -> tuple[
         text=True,
     )
     assert process.stdout is not None
-    if kill is not None:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(kill)
-    out, _ = process.communicate(timeout=20)
+    with process:
+        try:
+            if kill is not None:
+                assert process.stdout.readline() == "ready\n"
+                process.send_signal(kill)
+            out, _ = process.communicate(timeout=20)
+        except BaseException:
+            process.kill()
+            raise
     return process.returncode, out
 
 
@@ -211,7 +216,9 @@ hf = holdfast.sync.connect(url)
 s = hf.session(sid).open()
 s.write("half")
 print("ready", flush=True)
-""" + ("" if how == "exit" else "time.sleep(20)")
+"""
+    if how == "sigterm":  # not one long sleep: a signal just before its system call would wait for its end
+        script += "for _ in range(2000): time.sleep(0.01)"
     status, out = child(script, url, sid, kill=signal.SIGTERM if how == "sigterm" else None)
     assert (status, out) == ((0, "ready\n") if how == "exit" else (-signal.SIGTERM, ""))
     events = list(sf.read(sid))
