@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-fault test-fault-parts bench-faults clean bench bench-full test-e2e
+.PHONY: help setup run test coverage lint test-fault test-fault-parts bench-faults clean bench bench-full test-e2e
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-zA-Z_-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ run: $(RUNS) ## start everything here (embedded nats-server, gateway, page) and 
 
 test: $(STAMP) lint ## lint, types, arrows, unit, contract and integration tests
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal
+
+coverage: $(STAMP) ## every branch of the contract and of the gateway's core, by their own tests
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/unit/wire tests/unit/core --cov=holdfast.wire --cov=holdfast_gateway.core \
+	  --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .

@@ -260,6 +260,18 @@ def test_o8_held_records_are_bounded_and_read_again() -> None:
     assert order.flowing
 
 
+def test_o8_a_record_that_is_held_already_costs_nothing_again() -> None:
+    """A leader that republishes what waits for a hole to be filled fills no memory."""
+    seen = Seen()
+    order = flowing(seen)
+    order.live(rec(9, 7), 1)
+    held = order.held_bytes
+    order.live(rec(9, 7), 1)
+    assert order.held_bytes == held > 0
+    order.page(5, [rec(5, 0), rec(7, 5)], 0)
+    assert seen.told == [7, 9]
+
+
 def test_pages_go_on_while_more_is_pending() -> None:
     seen = Seen()
     order = opened(seen)
