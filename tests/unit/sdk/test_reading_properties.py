@@ -132,7 +132,10 @@ def test_a_cursor_beyond_the_log_is_told_in_the_end() -> None:
     async def main() -> None:
         broker = MemoryBroker()
         async with holdfast.testing.memory(broker) as hf:
-            await hf.pipe("s", ["a"])
+            async with hf.session(
+                "s"
+            ) as session:  # no thread: while one works this loop's clock runs, and leases renew
+                session.write("a")
             truth = [e async for e in hf.read("s")]
             future = f"{truth[0].id.partition('-')[0]}-99"  # type: ignore[union-attr]
             got = [e async for e in hf.read("s", future)]
