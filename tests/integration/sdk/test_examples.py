@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -35,6 +36,7 @@ async def process(*command: str, port: int, **env: str) -> AsyncIterator[str]:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
                     writer.close()
+                    await writer.wait_closed()
                     break
                 except OSError:
                     await asyncio.sleep(0.05)
@@ -49,7 +51,27 @@ async def process(*command: str, port: int, **env: str) -> AsyncIterator[str]:
 class Model:
     """An OpenAI-compatible endpoint on a real socket. Its answers echo the prompt, word by word."""
 
+    def __init__(self) -> None:
+        self._serving: set[asyncio.Task[None]] = set()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request; `gone` waits for its end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        with contextlib.suppress(ConnectionError):
+            await self._answer(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def gone(self) -> None:
+        """Wait until nobody is served any more."""
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=10)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(
             int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
@@ -57,18 +79,14 @@ class Model:
         self.request = json.loads(await reader.readexactly(length))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         words = self.request["messages"][-1]["content"].split(" ")
-        try:
-            for i, word in enumerate(words):
-                delta = {"id": "c", "choices": [{"index": 0, "delta": {"content": word if i == 0 else f" {word}"}}]}
-                writer.write(f"data: {json.dumps(delta)}\n\n".encode())
-                await writer.drain()
-                await asyncio.sleep(0.01)
-            finish = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-            writer.write(f"data: {json.dumps(finish)}\n\ndata: [DONE]\n\n".encode())
+        for i, word in enumerate(words):
+            delta = {"id": "c", "choices": [{"index": 0, "delta": {"content": word if i == 0 else f" {word}"}}]}
+            writer.write(f"data: {json.dumps(delta)}\n\n".encode())
             await writer.drain()
-        except ConnectionError:
-            pass
-        writer.close()
+            await asyncio.sleep(0.01)
+        finish = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        writer.write(f"data: {json.dumps(finish)}\n\ndata: [DONE]\n\n".encode())
+        await writer.drain()
 
 
 async def text_of(hf: holdfast.Holdfast, sid: str) -> tuple[str, str]:
@@ -99,6 +117,7 @@ async def test_fastapi_with_an_openai_compatible_model(url: str, hf: holdfast.Ho
                 break
         assert (await http.post(f"/chats/{sid}-long/stop")).json() == {"outcome": "cancelled"}
         assert (await text_of(hf, f"{sid}-long"))[1] == "session.cancelled"
+    await model.gone()
 
 
 async def test_django_in_its_threads(url: str, hf: holdfast.Holdfast, sid: str) -> None:
