@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from holdfast_gateway.broker.jetstream import JetStreamSource
 from holdfast_gateway.broker.memory import MemorySource
 from holdfast_gateway.broker.provision import provision
 from holdfast_gateway.ports import Appended, Located, Page, Refused, SessionSource, SourceUnavailable, Unsettled
+from tests import sinks
 
 KEY = SessionKey.of("chat-1")
 OTHER = SessionKey.of("chat-2", "tenant_b")
@@ -32,39 +33,11 @@ class Subject:
     stop: Callable[[], Awaitable[None]]
 
 
-@dataclass
-class Sink:
-    """Writes down what it is told."""
-
-    told: list[object] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    troubles: int = 0
-    gone: str | None = None
-
-    def on_records(self, records: Sequence[Record]) -> None:
-        self.records += records
-        self.told += [record.sequence for record in records]
-
-    def on_caught_up(self) -> None:
-        self.told.append("caught up")
-
-    def on_gap(self, earliest: int) -> None:
-        self.told.append(("gap", earliest))
-
-    def on_trouble(self) -> None:
-        self.troubles += 1
-
-    def on_gone(self, reason: str) -> None:
-        self.gone = reason
+class Sink(sinks.Sink):
+    """Writes down what it is told, and waits for it."""
 
     async def until(self, condition: Callable[[Sink], bool], seconds: float = 5.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not condition(self):  # noqa: ASYNC110  what is waited for is any of its fields
-                await asyncio.sleep(0.005)
-
-    @property
-    def sequences(self) -> list[int]:
-        return [record.sequence for record in self.records]
+        await sinks.until(lambda: condition(self), seconds)
 
 
 async def memory() -> AsyncIterator[Subject]:
